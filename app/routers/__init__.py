@@ -1,0 +1,1 @@
+"""HTTP routes outside inference: parse, call one service, return."""

@@ -1,0 +1,1 @@
+"""Everything the gateway does: a pure core and the shells around it."""

@@ -1,0 +1,1 @@
+"""The pure core: decides and never acts. No clock, socket, logging, SQL or framework in here."""

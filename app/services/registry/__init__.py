@@ -1,0 +1,1 @@
+"""The registered servers: tables, statements, use cases and the publisher of snapshots."""

@@ -1,0 +1,1 @@
+"""Settings, logging, database and tasks: what every shell stands on."""
