@@ -6,6 +6,7 @@ The tree (every leaf fixes status, ``type`` and ``code``; the message is the cal
     ├── RequestInvalid          400  invalid_request_error
     │   ├── EndpointRefused     400  endpoint_refused        an address or URL that may not be dialled
     │   ├── BodyTooLarge        413  request_too_large
+    │   ├── RequestTimeout      408  request_timeout         head or body came too slowly
     │   ├── MethodNotAllowed    405  method_not_allowed
     │   ├── FieldsInvalid       422  invalid_fields
     │   └── HeadTooLarge        431  headers_too_large
@@ -46,6 +47,7 @@ __all__ = [
     "NotAuthenticated",
     "NotFound",
     "RequestInvalid",
+    "RequestTimeout",
     "ServerMisbehaved",
     "ServerUnreachable",
     "StorageUnavailable",
@@ -105,6 +107,13 @@ class BodyTooLarge(RequestInvalid):
 
     status = 413
     default_code = "request_too_large"
+
+
+class RequestTimeout(RequestInvalid):
+    """The head or the body of the request did not come in time."""
+
+    status = 408
+    default_code = "request_timeout"
 
 
 class MethodNotAllowed(RequestInvalid):

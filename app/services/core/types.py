@@ -107,6 +107,8 @@ class CheckFailure(StrEnum):
     """Reached, but what it said is not a list of models."""
     MODEL_MISSING = "model_missing"
     """Reached, but it lists none of the models it is registered for."""
+    NOT_MADE = "not_made"
+    """The gateway itself could not look, out of file descriptors for one: this says nothing of the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,8 @@ class Inspection:
     models: tuple[DiscoveredModel, ...] = ()
     engine: str = "unknown"
     latency_ms: float = 0.0
+    missing_models: frozenset[str] = frozenset()
+    """Upstream names that were expected and not listed."""
 
     @property
     def passed(self) -> bool:

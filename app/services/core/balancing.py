@@ -1,0 +1,91 @@
+"""Which server is taken? Power of two choices on the load per weight, among those that may be taken at all.
+
+Two are drawn at random, the less loaded one is taken (Mitzenmacher 2001). Between idle servers the draw alone
+decides, so that traffic spreads; the time to the first token breaks ties only between busy ones. Higher ``priority``
+goes first while it has room; servers that just failed come last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+from app.services.core.board import Board, Lane
+from app.services.core.snapshot import Candidate
+
+__all__ = ["Full", "choose"]
+
+
+class Full:
+    """Every fitting server is at its ``max_concurrency``: a place will come free."""
+
+
+def choose(
+    candidates: Sequence[Candidate],
+    board: Board,
+    tried: Collection[str],
+    now: float,
+    random: Callable[[], float],
+) -> Candidate | Full | None:
+    """Choose a server for one attempt.
+
+    Args:
+        candidates: servers that may serve the model, best priority first.
+        board: the live figures.
+        tried: ids of servers that this request has been to already: never again.
+        now: monotonic seconds.
+        random: uniform floats in [0, 1).
+
+    Returns:
+        The candidate; ``Full`` when those left have no room; None when none is left.
+    """
+    sound: list[Candidate] = []
+    suspect: list[Candidate] = []
+    full = False
+    tier: int | None = None
+    for candidate in candidates:
+        server = candidate.server
+        if server.id in tried:
+            continue
+        if tier is not None and server.priority < tier:
+            break  # a better tier has room
+        lane = board.lane(server.id)
+        if lane.cooling_until > now:
+            continue
+        if server.max_concurrency is not None and lane.in_flight >= server.max_concurrency:
+            full = True
+        elif lane.suspect_until > now:
+            suspect.append(candidate)
+        else:
+            tier = server.priority
+            sound.append(candidate)
+    if sound or suspect:
+        return _two_choices(sound or suspect, board, random)
+    return Full() if full else None
+
+
+def _two_choices(fitting: list[Candidate], board: Board, random: Callable[[], float]) -> Candidate:
+    if len(fitting) == 1:
+        return fitting[0]
+    first = _draw(fitting, random)
+    second = _draw([other for other in fitting if other is not first], random)
+    one, two = board.lane(first.server.id), board.lane(second.server.id)
+    if one.in_flight == 0 and two.in_flight == 0:
+        return first
+    return first if _load(first, one) <= _load(second, two) else second
+
+
+def _draw(fitting: list[Candidate], random: Callable[[], float]) -> Candidate:
+    """Draw one at random, in proportion to its weight."""
+    total = 0.0
+    for candidate in fitting:
+        total += candidate.server.weight
+    mark = random() * total
+    for candidate in fitting:
+        mark -= candidate.server.weight
+        if mark < 0.0:
+            return candidate
+    return fitting[-1]
+
+
+def _load(candidate: Candidate, lane: Lane) -> tuple[float, float]:
+    return (lane.in_flight + 1) / candidate.server.weight, lane.first_token_ewma_seconds

@@ -1,0 +1,89 @@
+"""How busy and how well is each server, live?
+
+The board is the mutable twin of the snapshot: one lane per server, written by exchanges as they begin, answer and
+end, read by the choice of the next server. Times are monotonic seconds and come in as arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+
+__all__ = ["Board", "Lane"]
+
+_SUSPECT_SECONDS = 1.0
+_SUSPECT_LONGEST_SECONDS = 10.0
+_FIRST_TOKEN_WEIGHT = 0.1
+_RETRY_AFTER_LONGEST_SECONDS = 300.0
+
+
+class Lane:
+    """The live figures of one server.
+
+    ``first_token_ewma_seconds`` is 0.0 until the first answer. ``suspect_until`` marks a server that just failed: it
+    is taken only when no other is there. ``cooling_until`` marks one that asked to be left alone (429, 503 with
+    Retry-After): it is not taken at all.
+    """
+
+    __slots__ = (
+        "cooling_until",
+        "failures_in_a_row",
+        "first_token_ewma_seconds",
+        "in_flight",
+        "refuses_stream_options",
+        "served",
+        "suspect_until",
+    )
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.served = 0
+        self.failures_in_a_row = 0
+        self.first_token_ewma_seconds = 0.0
+        self.suspect_until = 0.0
+        self.cooling_until = 0.0
+        self.refuses_stream_options = False
+
+    def answered(self, first_token_seconds: float) -> None:
+        """Note that a good answer began."""
+        known = self.first_token_ewma_seconds
+        step = _FIRST_TOKEN_WEIGHT * (first_token_seconds - known)
+        self.first_token_ewma_seconds = known + step if known else first_token_seconds
+        self.failures_in_a_row = 0
+        self.suspect_until = 0.0
+
+    def failed(self, now: float) -> None:
+        """Note a failure that is the server's: look elsewhere first for a while, longer after each in a row."""
+        doubled = _SUSPECT_SECONDS * 2.0 ** min(self.failures_in_a_row, 10)
+        self.failures_in_a_row += 1
+        self.suspect_until = now + min(doubled, _SUSPECT_LONGEST_SECONDS)
+
+    def cool(self, now: float, seconds: float) -> None:
+        """Honour a server's own Retry-After, for at most five minutes."""
+        self.cooling_until = max(self.cooling_until, now + min(max(seconds, 0.0), _RETRY_AFTER_LONGEST_SECONDS))
+
+
+class Board:
+    """All lanes by server id."""
+
+    __slots__ = ("lanes",)
+
+    def __init__(self) -> None:
+        self.lanes: dict[str, Lane] = {}
+
+    def lane(self, server_id: str) -> Lane:
+        """The lane of a server, made when first asked for."""
+        lane = self.lanes.get(server_id)
+        if lane is None:
+            lane = self.lanes[server_id] = Lane()
+        return lane
+
+    def in_flight(self, server_id: str) -> int:
+        """How many requests run on a server now."""
+        lane = self.lanes.get(server_id)
+        return lane.in_flight if lane else 0
+
+    def keep(self, server_ids: Container[str]) -> None:
+        """Forget servers that are gone, once nothing runs on them."""
+        for server_id in [known for known in self.lanes if known not in server_ids]:
+            if self.lanes[server_id].in_flight == 0:
+                del self.lanes[server_id]

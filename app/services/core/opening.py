@@ -1,0 +1,64 @@
+"""What does the head of a server's answer promise: events, a whole answer, or nothing that can be used?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from app.services.core.retry import Failure, classify_status
+
+__all__ = ["Events", "Failed", "Opening", "Unusable", "Whole", "judge_opening"]
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """A stream of server-sent events follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """One JSON document follows: an answer, or the server's refusal of the client's request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The status says that the attempt failed. ``retry_after_seconds`` as the server asked, if it did."""
+
+    failure: Failure
+    retry_after_seconds: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """A status of success with a body that can't be what was asked for."""
+
+    reason: str
+
+
+Opening = Events | Whole | Failed | Unusable
+_EVENTS = Events()
+_WHOLE = Whole()
+
+
+def judge_opening(status: int, headers: Iterable[tuple[bytes, bytes]], *, wants_stream: bool) -> Opening:
+    """Judge status and headers (names in lower case) of an answer."""
+    content_type = retry_after = b""
+    encoding = b"identity"
+    for name, value in headers:
+        if name == b"content-type":
+            content_type = value
+        elif name == b"content-encoding":
+            encoding = value.strip().lower()
+        elif name == b"retry-after":
+            retry_after = value
+    failure = classify_status(status)
+    if failure is not None:
+        seconds = int(retry_after) if retry_after.isdigit() and len(retry_after) < 6 else None
+        return Failed(failure, seconds)
+    if encoding not in (b"", b"identity"):
+        return Unusable("the server compressed an answer that was asked for uncompressed")
+    if status >= 400:
+        return _WHOLE
+    if content_type[:17].lower() == b"text/event-stream":
+        return _EVENTS if wants_stream else Unusable("the server answered with events where none were asked for")
+    return Unusable("the server answered a stream without events") if wants_stream else _WHOLE

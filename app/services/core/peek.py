@@ -1,0 +1,117 @@
+"""What does routing need to know of a body? A typed, partial decode that leaves the rest as bytes.
+
+msgspec skips unknown members without building objects (0.22: about 2 us for 1 KB), but it checks that they are
+well-formed JSON. What it does not bound is bounded here: depth (it raises RecursionError at about 1,000) and ``n``.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from app.services.core.errors import RequestInvalid
+
+__all__ = ["MAX_CHOICES", "MAX_MODEL_NAME_LENGTH", "Peek", "depth_exceeds", "peek"]
+
+MAX_MODEL_NAME_LENGTH = 256
+MAX_CHOICES = 128
+"""The most that OpenAI's own endpoint takes for ``n``."""
+
+
+class StreamOptions(msgspec.Struct, gc=False):
+    """The one stream option that the gateway itself may have to set."""
+
+    include_usage: bool | None = None
+
+
+class Peek(msgspec.Struct, gc=False):
+    """The fields of an inference request that decide where it goes and how its answer is relayed.
+
+    ``stream_options`` is UNSET where the member is absent: then one can be added by a splice at the front.
+    """
+
+    model: str
+    stream: bool | None = None
+    stream_options: StreamOptions | None | msgspec.UnsetType = msgspec.UNSET
+    n: int | None = None
+
+    @property
+    def wants_usage(self) -> bool:
+        """Whether the client itself asked for the closing usage event of a stream."""
+        options = self.stream_options
+        return isinstance(options, StreamOptions) and options.include_usage is True
+
+
+_decode = msgspec.json.Decoder(Peek).decode
+_PATH = re.compile(r" - at `\$\.?([^`\[.]*)")
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+
+
+def peek(body: bytes, max_depth: int) -> Peek:
+    """Decode the members that routing needs.
+
+    Args:
+        body: the whole request body, which should be one JSON object in UTF-8.
+        max_depth: how deep arrays and objects may nest.
+
+    Raises:
+        RequestInvalid: the body is not JSON, is too deep, or a member has the wrong type. The message says which.
+    """
+    if not body:
+        raise RequestInvalid("The body is empty. Send a JSON object with at least 'model'.", code="empty_body")
+    try:
+        seen = _decode(body)
+    except msgspec.ValidationError as error:
+        raise _wrong_type(str(error)) from None
+    except RecursionError:
+        raise _too_deep(max_depth) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        message = f"The body is not valid JSON: {error}. Send one JSON object, encoded as UTF-8."
+        raise RequestInvalid(message, code="invalid_json") from None
+    if depth_exceeds(body, max_depth):
+        raise _too_deep(max_depth)
+    if not 0 < len(seen.model) <= MAX_MODEL_NAME_LENGTH:
+        message = f"'model' must be a name of 1 to {MAX_MODEL_NAME_LENGTH} characters. GET /v1/models lists them."
+        raise RequestInvalid(message, param="model")
+    if seen.n is not None and not 1 <= seen.n <= MAX_CHOICES:
+        raise RequestInvalid(f"'n' must be between 1 and {MAX_CHOICES}.", param="n")
+    return seen
+
+
+def depth_exceeds(body: bytes, limit: int) -> bool:
+    """Whether arrays and objects of this well-formed JSON nest deeper than ``limit``.
+
+    Nearly every body has fewer opening brackets than the limit; only the others are looked at: strings are cut out,
+    then each round removes the innermost pairs. What is left after ``limit`` rounds was deeper.
+    """
+    if body.count(b"[") + body.count(b"{") <= limit:
+        return False
+    brackets = _STRING.sub(b"", body).translate(None, _NOT_BRACKETS)
+    for _round in range(limit):
+        if not brackets:
+            return False
+        shorter = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        if len(shorter) == len(brackets):
+            return True
+        brackets = shorter
+    return bool(brackets)
+
+
+def _too_deep(max_depth: int) -> RequestInvalid:
+    return RequestInvalid(
+        f"The body nests arrays and objects deeper than {max_depth} levels. Send a flatter one.", code="too_deep"
+    )
+
+
+def _wrong_type(explanation: str) -> RequestInvalid:
+    """Turn msgspec's ``Expected `str`, got `int` - at `$.model` `` into words and a param."""
+    found = _PATH.search(explanation)
+    param = found.group(1) if found and found.group(1) else None
+    if "missing required field `model`" in explanation:
+        message = "'model' is missing. Name the model to use; GET /v1/models lists those available."
+        return RequestInvalid(message, param="model", code="missing_model")
+    expectation = explanation.split(" - at ", maxsplit=1)[0].replace("`", "")
+    subject = f"'{param}' has the wrong type" if param else "The body has the wrong type"
+    return RequestInvalid(f"{subject}: {expectation[:1].lower()}{expectation[1:]}.", param=param, code="wrong_type")

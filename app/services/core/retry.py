@@ -1,0 +1,142 @@
+"""May a failed attempt move on to another server, and if not, what does the client hear?
+
+==================  ========  ==========  =====================================
+failure             moves on  the lane    the client, when none is left
+==================  ========  ==========  =====================================
+DIAL                yes       suspect     503 unavailable, Retry-After
+DENIED (address)    yes       -           503 unavailable
+STALE connection    same one  -           (never seen: dialled anew)
+RESET before head   yes       suspect     502
+OVERLOADED 429/503  yes       cools       429 or 503, Retry-After
+FAILED 500/502/504  yes       suspect     502
+CREDENTIALS         yes       suspect     502
+NOT_SERVED 404/405  yes       -           the server's own answer
+SILENT              yes       suspect     504
+BROKEN protocol     yes       suspect     502
+==================  ========  ==========  =====================================
+
+Nothing moves on once a byte of the answer went to the client. A 400, 413 or 422 is the client's own: it is passed on
+and counts against nobody. Failed dials draw nothing from the retry budget: they cost the pool nothing.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from app.services.core.errors import GatewayError, ServerMisbehaved, TooMany, TooSlow, Unavailable
+
+__all__ = ["Failure", "RetryBudget", "blames_server", "classify_status", "costs_nothing", "final_error", "may_move_on"]
+
+RETRY_AFTER_SECONDS = 5
+
+
+class Failure(StrEnum):
+    """Why an attempt gave no answer."""
+
+    DIAL = "dial"
+    DENIED = "denied"
+    RESET = "reset"
+    OVERLOADED = "overloaded"
+    FAILED = "failed"
+    CREDENTIALS = "credentials"
+    NOT_SERVED = "not_served"
+    SILENT = "silent"
+    BROKEN = "broken"
+
+
+_BLAMELESS = frozenset((Failure.DENIED, Failure.OVERLOADED, Failure.NOT_SERVED))
+_FREE = frozenset((Failure.DIAL, Failure.DENIED))
+_STATUS = {
+    401: Failure.CREDENTIALS,
+    403: Failure.CREDENTIALS,
+    404: Failure.NOT_SERVED,
+    405: Failure.NOT_SERVED,
+    429: Failure.OVERLOADED,
+    501: Failure.NOT_SERVED,
+    503: Failure.OVERLOADED,
+}
+
+
+class RetryBudget:
+    """A bucket of retries: each request pays a share in, each retry takes one out.
+
+    So retries stay a fixed part of the traffic even when half of the pool is down (Envoy's and Finagle's retry
+    budgets). Starts full, so that a quiet gateway can retry at once.
+    """
+
+    __slots__ = ("_capacity", "_ratio", "_tokens")
+
+    def __init__(self, ratio: float, capacity: float = 100.0) -> None:
+        self._ratio = ratio
+        self._capacity = self._tokens = capacity if ratio > 0 else 0.0
+
+    def request(self) -> None:
+        """Pay in for one request."""
+        if self._tokens < self._capacity:
+            self._tokens = min(self._capacity, self._tokens + self._ratio)
+
+    def take(self) -> bool:
+        """Take one retry out, if there is one."""
+        if self._tokens < 1.0:
+            return False
+        self._tokens -= 1.0
+        return True
+
+
+def classify_status(status: int) -> Failure | None:
+    """What a status means for the attempt; None when it is an answer for the client (2xx, and 4xx of his own)."""
+    known = _STATUS.get(status)
+    if known is not None:
+        return known
+    if status >= 500:
+        return Failure.FAILED
+    if 300 <= status < 400 or status < 200:
+        return Failure.BROKEN  # redirects are never followed
+    return None
+
+
+def blames_server(failure: Failure) -> bool:
+    """Whether the failure counts against the server on the board."""
+    return failure not in _BLAMELESS
+
+
+def costs_nothing(failure: Failure) -> bool:
+    """Whether the request never reached a server, so that trying another is no repetition."""
+    return failure in _FREE
+
+
+def may_move_on(failure: Failure, sent: int, max_attempts: int, budget: RetryBudget) -> bool:
+    """Whether another server may be tried. ``sent`` counts requests that reached a server so far."""
+    if costs_nothing(failure):
+        return True
+    return sent < max_attempts and budget.take()
+
+
+def final_error(failure: Failure, status: int | None, model: str, retry_after_seconds: int | None) -> GatewayError:
+    """What the client is told when no other server can be tried."""
+    wait = retry_after_seconds or RETRY_AFTER_SECONDS
+    match failure:
+        case Failure.DIAL | Failure.DENIED:
+            return Unavailable(
+                f"No server of model '{model}' can be reached now. Try again in {wait} seconds.", retry_after_seconds=wait
+            )
+        case Failure.OVERLOADED if status == 429:
+            return TooMany(
+                f"Every server of model '{model}' is at its limit. Try again in {wait} seconds.",
+                retry_after_seconds=wait,
+            )
+        case Failure.OVERLOADED:
+            return Unavailable(
+                f"Every server of model '{model}' is overloaded or still loading. Try again in {wait} seconds.",
+                retry_after_seconds=wait,
+            )
+        case Failure.SILENT:
+            return TooSlow(f"No server of model '{model}' began to answer in time. Try again, or send a shorter prompt.")
+        case Failure.CREDENTIALS:
+            return ServerMisbehaved(
+                f"The server of model '{model}' refused the gateway's credentials. Its owner has to update its api_key.",
+                code="server_misconfigured",
+            )
+        case _:
+            told = f"answered {status}" if status else "broke off or sent an invalid answer"
+            return ServerMisbehaved(f"The server of model '{model}' {told}, and no other could take over. Try again.")

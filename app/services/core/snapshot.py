@@ -1,0 +1,86 @@
+"""Which servers serve a model right now? The registry, frozen for the request path.
+
+The publisher builds a new snapshot after each change and swaps it whole, so a request sees one consistent state and
+never waits for a lock, a framework or a database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from app.services.core.types import HealthStatus, ModelEntry, Server
+
+__all__ = ["EMPTY", "Candidate", "Route", "Snapshot", "build_snapshot"]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One server that may serve one model."""
+
+    server: Server
+    model: ModelEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """All that is known of one model name.
+
+    ``ready`` may be chosen now, best priority first. ``standby`` holds servers whose state is not known yet: they are
+    tried only when none is ready. ``registered`` counts every server that has the model, whatever its state.
+    """
+
+    name: str
+    ready: tuple[Candidate, ...]
+    standby: tuple[Candidate, ...]
+    down: tuple[Candidate, ...]
+    registered: int
+    context_length: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The registry at one moment: servers by id, routes by model name (sorted)."""
+
+    servers: Mapping[str, Server]
+    routes: Mapping[str, Route]
+
+    @property
+    def healthy_servers(self) -> int:
+        """How many servers passed their last checks."""
+        return sum(server.health is HealthStatus.HEALTHY for server in self.servers.values())
+
+
+EMPTY = Snapshot({}, {})
+
+
+def build_snapshot(servers: Iterable[Server]) -> Snapshot:
+    """Freeze the registry. Servers whose last check missed a model are left out of that model's route at once."""
+    by_id = {server.id: server for server in servers}
+    by_model: dict[str, list[Candidate]] = {}
+    for server in by_id.values():
+        for model in server.models:
+            by_model.setdefault(model.name, []).append(Candidate(server, model))
+    return Snapshot(by_id, {name: _route(name, by_model[name]) for name in sorted(by_model)})
+
+
+def _route(name: str, candidates: list[Candidate]) -> Route:
+    fit = [
+        candidate
+        for candidate in candidates
+        if candidate.server.accepts_work and candidate.model.upstream_name not in candidate.server.missing_models
+    ]
+    fit.sort(key=lambda candidate: -candidate.server.priority)
+    lengths = [candidate.model.context_length for candidate in candidates if candidate.model.context_length]
+    return Route(
+        name=name,
+        ready=_with_health(fit, HealthStatus.HEALTHY),
+        standby=_with_health(fit, HealthStatus.UNKNOWN),
+        down=_with_health(fit, HealthStatus.UNHEALTHY),
+        registered=len(candidates),
+        context_length=max(lengths, default=None),
+    )
+
+
+def _with_health(candidates: list[Candidate], health: HealthStatus) -> tuple[Candidate, ...]:
+    return tuple(candidate for candidate in candidates if candidate.server.health is health)

@@ -1,0 +1,139 @@
+"""Where do whole server-sent events end, and what kind of event is this?
+
+Only whole events are forwarded, so that a stream that breaks in the midst of one can still end honestly. The framing
+is that of the HTML standard (Server-sent events, 9.2.6): an event ends at an empty line; lines end in LF, CRLF or CR.
+Engines write LF or CRLF; a lone CR is taken as part of a line.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+__all__ = [
+    "DONE",
+    "PING",
+    "EventOverflowError",
+    "EventSplitter",
+    "data_of",
+    "events_of",
+    "has_data",
+    "has_finish_reason",
+    "is_done",
+    "is_error",
+    "is_usage_only",
+]
+
+PING = b": ping\n"
+"""A comment line that keeps proxies from closing a silent stream. One newline: a blank line after a comment makes
+openai-python up to 2.37 and openai-go see an empty event."""
+DONE = b"data: [DONE]\n\n"
+
+_FINISH = re.compile(rb'"(?:finish_reason|stop_reason)"\s*:\s*"')
+_NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
+_EVENT_END = re.compile(rb"\r?\n\r?\n")
+
+
+class EventOverflowError(Exception):
+    """One event is larger than the bound on what is buffered per stream."""
+
+
+class EventSplitter:
+    """Cuts a byte stream after the last whole event and keeps the rest for the next call."""
+
+    __slots__ = ("_tail", "limit_bytes")
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._tail = b""
+        self.limit_bytes = limit_bytes
+
+    @property
+    def pending(self) -> bytes:
+        """The bytes of an event that has not ended yet."""
+        return self._tail
+
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes as they come; return all whole events that they complete, possibly none.
+
+        Raises:
+            EventOverflowError: an event has not ended within ``limit_bytes``.
+        """
+        if self._tail:
+            data = self._tail + data
+        elif data.endswith(b"\n\n"):
+            return data
+        end = max(data.rfind(b"\n\n") + 2, data.rfind(b"\n\r\n") + 3)
+        if end < 3:  # neither was found: -1 + 2 and -1 + 3
+            end = 0
+        self._tail = data[end:]
+        if len(self._tail) > self.limit_bytes:
+            raise EventOverflowError
+        return data[:end]
+
+
+def events_of(block: bytes) -> list[bytes]:
+    """Split a block of whole events into single ones, each with its ending."""
+    events, start = [], 0
+    for ending in _EVENT_END.finditer(block):
+        events.append(block[start : ending.end()])
+        start = ending.end()
+    if start < len(block):
+        events.append(block[start:])
+    return events
+
+
+def data_of(event: bytes) -> bytes:
+    """The payload of an event: its ``data`` lines joined by newlines, without the one leading space."""
+    if event.startswith(b"data: ") and event.count(b"\n") == 2 and event.endswith(b"\n\n"):
+        return event[6:-2].rstrip(b"\r")
+    payload = []
+    for line in event.splitlines():
+        if line.startswith(b"data:"):
+            payload.append(line[6:] if line.startswith(b"data: ") else line[5:])
+    return b"\n".join(payload)
+
+
+def has_data(event: bytes) -> bool:
+    """Whether an event carries data: comments and bare field lines open no gate."""
+    return event.startswith(b"data:") or b"\ndata:" in event
+
+
+def is_done(event: bytes) -> bool:
+    """Whether this is the ``[DONE]`` that ends an OpenAI stream."""
+    return b"[DONE]" in event and data_of(event).strip() == b"[DONE]"
+
+
+def has_finish_reason(event: bytes) -> bool:
+    """Whether some choice of this event says why it ended. ``null`` does not count."""
+    return _FINISH.search(event) is not None
+
+
+def is_usage_only(event: bytes) -> bool:
+    """Whether this is the closing usage event: no choices, and figures."""
+    return b'"usage"' in event and _NO_CHOICES.search(event) is not None
+
+
+class _ErrorPeek(msgspec.Struct):
+    error: msgspec.Raw = msgspec.Raw(b"null")  # in a union Raw would not be taken
+    object: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_decode_error = msgspec.json.Decoder(_ErrorPeek).decode
+_EMPTY = (b"null", b"false", b'""', b"{}")
+
+
+def is_error(event: bytes) -> bool:
+    """Whether a server reports an error inside a stream that it opened with 200.
+
+    Shapes seen: ``{"error": {...}}`` (vLLM 0.33, llama.cpp), ``{"object": "error", ...}`` (SGLang 0.5), ``event: error``.
+    """
+    if b"error" not in event:
+        return False
+    if event.startswith(b"event: error") or b"\nevent: error" in event:
+        return True
+    try:
+        seen = _decode_error(data_of(event))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return bytes(seen.error) not in _EMPTY or bytes(seen.object) == b'"error"'

@@ -1,0 +1,79 @@
+"""What does a path under ``/v1/`` ask for? The table of inference routes, for both ways in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+from app.services.core.errors import MethodNotAllowed, NotFound
+
+__all__ = ["INFERENCE_PATHS", "PREFIX", "Inference", "ListModels", "OneModel", "Preflight", "match"]
+
+PREFIX = b"/v1/"
+INFERENCE_PATHS = frozenset(("/v1/chat/completions", "/v1/completions", "/v1/embeddings"))
+"""Forwarded with POST to the same path of a server."""
+
+_MODELS = "/v1/models"
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """Forward a body to a server."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListModels:
+    """Answer with the list of models."""
+
+
+@dataclass(frozen=True, slots=True)
+class OneModel:
+    """Answer with one model. The id may hold slashes."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """Answer a CORS preflight; ``methods`` as the Allow header lists them."""
+
+    methods: bytes
+
+
+Surface = Inference | ListModels | OneModel | Preflight
+_INFERENCE = {path: Inference(path) for path in INFERENCE_PATHS}
+_LIST = ListModels()
+
+
+def match(method: bytes, path: str) -> Surface:
+    """Find what a request is for.
+
+    Args:
+        method: as on the request line.
+        path: the raw path without the query, percent-encoding kept.
+
+    Raises:
+        NotFound: no such path; the message names those there are.
+        MethodNotAllowed: the path takes another method; ``param`` carries the Allow header.
+    """
+    known = _INFERENCE.get(path)
+    if known is not None:
+        if method == b"POST":
+            return known
+        return _other(method, b"POST, OPTIONS", path)
+    if path == _MODELS or path.startswith(_MODELS + "/"):
+        if method in (b"GET", b"HEAD"):
+            name = path[len(_MODELS) + 1 :]
+            return OneModel(unquote_to_bytes(name).decode("utf-8", "replace")) if name else _LIST
+        return _other(method, b"GET, HEAD, OPTIONS", path)
+    available = ", ".join(sorted((*INFERENCE_PATHS, _MODELS)))
+    raise NotFound(f"There is no {path[:200]}. Available: {available}.", code="unknown_path")
+
+
+def _other(method: bytes, allowed: bytes, path: str) -> Preflight:
+    if method == b"OPTIONS":
+        return Preflight(allowed)
+    message = f"{path[:200]} takes {allowed.decode()}, not {method.decode('latin-1')[:20]}."
+    raise MethodNotAllowed(message, param=allowed.decode())

@@ -1,0 +1,101 @@
+"""How many tokens did an answer take?
+
+Engines say it in ``usage``; for a stream in the closing event, which the gateway asks for. Where nothing is said (an
+aborted stream, an engine that does not count) the figures are estimated and marked so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import msgspec
+
+from app.services.core.sse import data_of
+
+__all__ = ["Usage", "estimate", "read_answer", "usage_of_events"]
+
+BYTES_PER_TOKEN = 4
+"""Rough ratio for English text and JSON, used only where an engine gives no figures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one answer. ``estimated`` says that no engine counted them."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    estimated: bool = False
+
+    @property
+    def total_tokens(self) -> int:
+        """Prompt and completion together."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+class _Figures(msgspec.Struct, gc=False):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+class _Answer(msgspec.Struct, gc=False):
+    usage: _Figures | None = None
+    error: msgspec.Raw = msgspec.Raw(b"null")  # in a union Raw would not be taken
+
+
+class _Event(msgspec.Struct, gc=False):
+    usage: _Figures | None = None
+
+
+_decode_answer = msgspec.json.Decoder(_Answer).decode
+_decode_event = msgspec.json.Decoder(_Event).decode
+_NO_ERROR = (b"null", b"false", b'""', b"{}")
+
+
+def read_answer(body: bytes) -> tuple[Usage | None, bool]:
+    """Read a whole JSON answer: its figures, if it has any, and whether it is an error.
+
+    Raises:
+        ValueError: the body is not a JSON object; the message says what it is.
+    """
+    try:
+        answer = _decode_answer(body)
+    except msgspec.ValidationError:
+        if body.lstrip()[:1] != b"{":
+            raise ValueError("the answer is not a JSON object") from None
+        return None, False  # an object whose figures have an unknown shape
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        kind = "HTML" if body.lstrip()[:1] == b"<" else "something that is not JSON"
+        raise ValueError(f"the server answered with {kind}") from None
+    return _usage(answer.usage), bytes(answer.error) not in _NO_ERROR
+
+
+def usage_of_events(events: Iterable[bytes]) -> Usage | None:
+    """Read the figures from the last events of a stream, newest figures first."""
+    for event in reversed(list(events)):
+        if b'"usage"' not in event:
+            continue
+        try:
+            found = _usage(_decode_event(data_of(event)).usage)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            continue
+        if found is not None:
+            return found
+    return None
+
+
+def _usage(figures: _Figures | None) -> Usage | None:
+    if figures is None:
+        return None
+    prompt = figures.prompt_tokens if figures.prompt_tokens is not None else figures.input_tokens
+    completion = figures.completion_tokens if figures.completion_tokens is not None else figures.output_tokens
+    if prompt is None and completion is None:
+        return None
+    return Usage(max(0, prompt or 0), max(0, completion or 0))
+
+
+def estimate(request_bytes: int, events: int) -> Usage:
+    """Guess the figures from the size of the request and the number of events relayed."""
+    return Usage(max(1, request_bytes // BYTES_PER_TOKEN), events, estimated=True)
