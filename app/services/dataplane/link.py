@@ -1,0 +1,127 @@
+"""How do bytes reach a server?
+
+The one way out of the gateway, for traffic, health checks and registrations alike: resolve, judge every answer, connect
+to the very literal that was judged, speak TLS for the name that the owner gave. Nothing can get round the judgement,
+because nothing else opens a connection; a name that changes its address later is judged again at the next dial.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import ssl
+from typing import TYPE_CHECKING, TypeVar, assert_never
+
+from app.services.core.addresses import AddressPolicy, Allowed, Denied, judge_all
+from app.services.core.errors import EndpointRefused
+from app.services.dataplane.connect_failures import ConnectFailed, ConnectFailure, ConnectStage, explain, explain_all
+from app.services.dataplane.resolver import Resolver, SystemResolver
+from app.services.dataplane.sockets import AllFailed, connect_first
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Sequence
+
+    from app.services.core.types import Endpoint
+
+__all__ = ["ConnectFailed", "ConnectFailure", "Link", "Resolver", "SystemResolver", "default_tls_context"]
+
+_TLS_SHUTDOWN_SECONDS = 1.0
+"""How long a closing TLS connection waits for the server's farewell; asyncio's 30 s would hold its socket as long."""
+
+P = TypeVar("P", bound=asyncio.BaseProtocol)
+
+
+def default_tls_context() -> ssl.SSLContext:
+    """Certificates and names verified by the system's trust store, TLS 1.2 or later, HTTP/1.1 alone offered by ALPN.
+
+    Reads files: build it at the start, not inside the event loop. ``SSL_CERT_FILE`` adds a CA of one's own.
+    """
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+class Link:
+    """Opens connections to servers.
+
+    Args:
+        policy: the operator's word on addresses.
+        resolver: turns names into addresses; asked at each dial.
+        connect_timeout_seconds: for resolving, connecting and the TLS handshake together.
+        tls_context: for ``https`` endpoints; ``default_tls_context()`` when left out.
+    """
+
+    __slots__ = ("_connect_timeout_seconds", "_policy", "_resolver", "_tls_context")
+
+    def __init__(
+        self,
+        policy: AddressPolicy,
+        resolver: Resolver,
+        *,
+        connect_timeout_seconds: float,
+        tls_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._policy = policy
+        self._resolver = resolver
+        self._connect_timeout_seconds = connect_timeout_seconds
+        self._tls_context = default_tls_context() if tls_context is None else tls_context
+
+    async def dial(self, endpoint: Endpoint, protocol_factory: Callable[[], P]) -> P:
+        """Connect to ``endpoint`` and return the protocol, whose ``connection_made`` has been called.
+
+        SNI and the certificate's name are those of ``endpoint.host``, whichever literal was dialled. Cancelling leaves
+        no socket behind.
+
+        Raises:
+            EndpointRefused: an address that the name has now may not be dialled.
+            ConnectFailed: no connection came about; the reason is in an owner's words.
+        """
+        stage = ConnectStage.RESOLVING
+        try:
+            async with asyncio.timeout(self._connect_timeout_seconds):
+                addresses = self._judged(endpoint, await self._addresses(endpoint))
+                stage = ConnectStage.CONNECTING
+                opened = await connect_first(addresses, endpoint.port)
+                stage = ConnectStage.SECURING if endpoint.scheme == "https" else stage
+                return await self._attach(endpoint, opened, protocol_factory)
+        except AllFailed as failure:
+            raise explain_all(failure.errors, endpoint.host, self._connect_timeout_seconds) from failure
+        except OSError as error:
+            raise explain(error, stage, endpoint.host, self._connect_timeout_seconds) from error
+
+    async def _addresses(self, endpoint: Endpoint) -> Sequence[str]:
+        """What ``endpoint`` resolves to; a literal is its own and only answer, and no resolver sees it."""
+        try:
+            return (str(ipaddress.ip_address(endpoint.host)),)
+        except ValueError:
+            return await self._resolver.resolve(endpoint.host, endpoint.port)
+
+    def _judged(self, endpoint: Endpoint, addresses: Sequence[str]) -> Sequence[str]:
+        verdict = judge_all(endpoint.host, addresses, endpoint.port, self._policy)
+        match verdict:
+            case Allowed(literals):
+                return literals
+            case Denied(reason, code):
+                raise EndpointRefused(f"{reason}.", param="endpoint_url", code=code.value)
+            case _:
+                assert_never(verdict)
+
+    async def _attach(self, endpoint: Endpoint, opened: socket.socket, protocol_factory: Callable[[], P]) -> P:
+        """Put transport and protocol, and TLS for ``https``, on a connected socket."""
+        secure = endpoint.scheme == "https"
+        try:
+            _transport, protocol = await asyncio.get_running_loop().create_connection(
+                protocol_factory,
+                sock=opened,
+                ssl=self._tls_context if secure else None,
+                server_hostname=endpoint.host if secure else None,
+                # Ours ends first: it counts the whole dial, and its words tell how far that came.
+                ssl_handshake_timeout=2 * self._connect_timeout_seconds if secure else None,
+                ssl_shutdown_timeout=_TLS_SHUTDOWN_SECONDS if secure else None,
+            )
+        except BaseException:
+            opened.close()
+            raise
+        return protocol
