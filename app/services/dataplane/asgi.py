@@ -1,0 +1,167 @@
+"""The plain way in: the same data plane behind an ASGI application, for any ASGI server.
+
+Slower than the door by the cost of ASGI's messages, alike in everything else: the tests of both are the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import TYPE_CHECKING, Any
+
+from app.services.core.errors import BodyTooLarge, GatewayError, RequestTimeout
+from app.services.core.http_rules import judge_head_size
+from app.services.dataplane.plane import TICK_SECONDS
+from app.services.dataplane.reception import Call, Reply, error_reply
+
+if TYPE_CHECKING:
+    from app.services.dataplane.exchange import Exchange
+    from app.services.dataplane.plane import DataPlane
+
+__all__ = ["AsgiDoor"]
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+_PAUSE_AT_MESSAGES = 64
+
+
+class _Left(Exception):
+    """The client closed before its request was whole."""
+
+
+class _AsgiCall:
+    """The client's side of an exchange: messages wait here until the ASGI server takes them."""
+
+    def __init__(self, *, head_only: bool) -> None:
+        self._head_only = head_only
+        self._messages: deque[Message] = deque()
+        self._ready = asyncio.Event()
+        self._ended = False
+        self._paused = False
+        self.exchange: Exchange | None = None
+
+    def respond(self, status: int, lines: bytes, body: bytes, *, more: bool) -> None:
+        headers = [_header(line) for line in lines.split(b"\r\n") if line]
+        if not more and status != 204:
+            headers.append((b"content-length", str(len(body)).encode()))
+        self._put({"type": "http.response.start", "status": status, "headers": headers})
+        self._put({"type": "http.response.body", "body": b"" if self._head_only else body, "more_body": more})
+        self._ended = not more
+
+    def write(self, data: bytes) -> None:
+        self._put({"type": "http.response.body", "body": data, "more_body": True})
+        if not self._paused and len(self._messages) > _PAUSE_AT_MESSAGES and self.exchange is not None:
+            self._paused = True
+            self.exchange.pause()
+
+    def end(self) -> None:
+        self._ended = True
+        self._put({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def cut(self) -> None:
+        self._ended = True  # without a last message the ASGI server closes the connection
+        self._ready.set()
+
+    def left(self) -> None:
+        """The client closed: drop what waits, stop the work upstream."""
+        self._messages.clear()
+        self._ended = True
+        self._ready.set()
+        if self.exchange is not None:
+            self.exchange.left()
+
+    async def pump(self, send: Send) -> None:
+        """Hand the messages on until the last one."""
+        while True:
+            while self._messages:
+                await send(self._messages.popleft())
+            if self._paused and self.exchange is not None:
+                self._paused = False
+                self.exchange.resume()
+            if self._ended and not self._messages:
+                return
+            self._ready.clear()
+            await self._ready.wait()
+
+    def _put(self, message: Message) -> None:
+        self._messages.append(message)
+        self._ready.set()
+
+
+class AsgiDoor:
+    """An ASGI application for every path under ``/v1/``."""
+
+    def __init__(self, plane: DataPlane) -> None:
+        self._plane = plane
+        self._bounds = plane.bounds
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        side = _AsgiCall(head_only=scope["method"] == "HEAD")
+        lines = b""
+        try:
+            admitted = self._receive_head(scope)
+            if isinstance(admitted, Call):
+                lines = admitted.lines
+                body = await self._read_body(receive)
+                await self._serve(admitted, body, side, receive, send)
+                return
+            reply = admitted
+        except GatewayError as error:
+            reply = error_reply(error, lines)
+        except _Left:
+            return
+        side.respond(reply.status, reply.lines, reply.body, more=False)
+        await side.pump(send)
+
+    def _receive_head(self, scope: Message) -> Reply | Call:
+        headers: list[tuple[bytes, bytes]] = list(scope["headers"])
+        path: bytes = scope.get("raw_path") or scope["path"].encode()
+        size_bytes = len(path) + sum(len(name) + len(value) + 4 for name, value in headers)
+        judge_head_size(len(headers), size_bytes, self._bounds.header_count, self._bounds.header_bytes)
+        version = scope.get("http_version", "1.1")
+        if version not in ("1.0", "1.1"):  # HTTP/2 and later have no Host header of their own
+            headers = [(name, value) for name, value in headers if name != b"transfer-encoding"]
+            version = "1.0"
+        method, text = scope["method"].encode(), path.partition(b"?")[0].decode("latin-1")
+        return self._plane.reception.receive(method, text, headers, version, self._plane.snapshot)
+
+    async def _read_body(self, receive: Receive) -> bytes:
+        parts, size_bytes, limit = [], 0, self._bounds.body_bytes
+        try:
+            async with asyncio.timeout(self._bounds.body_ticks * TICK_SECONDS):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise _Left
+                    parts.append(message.get("body", b""))
+                    size_bytes += len(parts[-1])
+                    if size_bytes > limit:
+                        raise BodyTooLarge(f"The body is larger than the limit of {limit} bytes. Send a shorter one.")
+                    if not message.get("more_body", False):
+                        return b"".join(parts)
+        except TimeoutError:
+            raise RequestTimeout("The request's body did not come in time.") from None
+
+    async def _serve(self, call: Call, body: bytes, side: _AsgiCall, receive: Receive, send: Send) -> None:
+        side.exchange = self._plane.begin(call, body, side)
+        watch = asyncio.create_task(_watch(receive, side), name="watch for the client's leaving")
+        try:
+            await side.pump(send)
+        finally:
+            watch.cancel()
+            if side.exchange is not None:
+                side.exchange.left()  # nothing, if it has ended; else the server was cancelled under us
+
+
+async def _watch(receive: Receive, side: _AsgiCall) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    side.left()
+
+
+def _header(line: bytes) -> tuple[bytes, bytes]:
+    name, _, value = line.partition(b": ")
+    return name, value

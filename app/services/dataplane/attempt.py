@@ -1,0 +1,274 @@
+"""One attempt of a request on one server: what does its answer amount to?
+
+An attempt takes a place on its server, finds or dials a connection, writes the request and judges what comes back.
+Good bytes it hands to the exchange, which owns the client; of failures it tells the exchange, which decides what next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, assert_never
+
+import msgspec
+
+from app.services.core.answers import client_error
+from app.services.core.board import Lane
+from app.services.core.errors import EndpointRefused, RequestInvalid
+from app.services.core.forwarding import forwarded_body
+from app.services.core.opening import Events, Failed, Unusable, Whole, judge_opening
+from app.services.core.relay import AnswerUnusableError, EventRelay, WholeAnswer
+from app.services.core.retry import Failure, blames_server
+from app.services.core.usage import Usage, estimate
+from app.services.dataplane.link import ConnectFailed
+
+if TYPE_CHECKING:
+    from app.services.core.snapshot import Candidate
+    from app.services.dataplane.exchange import Exchange
+    from app.services.dataplane.plane import DataPlane
+    from app.services.dataplane.pool import Destination
+    from app.services.dataplane.upstream import Upstream
+
+__all__ = ["Attempt"]
+
+_OVERLOAD_SECONDS = 1.0
+
+
+class Attempt:
+    """One server, one connection, one answer. ``relaying``: good bytes have gone to the exchange."""
+
+    __slots__ = (
+        "_asked_usage",
+        "_dialling",
+        "_exchange",
+        "_lane",
+        "_passing",
+        "_plane",
+        "_relay",
+        "_sent_at",
+        "_silent_ticks",
+        "_status",
+        "_upstream",
+        "candidate",
+        "first_token_seconds",
+        "relaying",
+    )
+
+    def __init__(self, exchange: Exchange, plane: DataPlane, candidate: Candidate) -> None:
+        self._exchange = exchange
+        self._plane = plane
+        self.candidate = candidate
+        self._lane: Lane = plane.board.lane(candidate.server.id)
+        self._lane.in_flight += 1
+        self._upstream: Upstream | None = None
+        self._dialling: asyncio.Task[None] | None = None
+        self._relay: EventRelay | WholeAnswer | None = None
+        self._status = 0
+        self._asked_usage = self._passing = self.relaying = False
+        self._silent_ticks = 0
+        self._sent_at = 0.0
+        self.first_token_seconds: float | None = None
+
+    def start(self) -> None:
+        """Use a warm connection, or dial."""
+        destination = self._plane.pool.destination(self.candidate.server)
+        warm = destination.take()
+        if warm is not None:
+            self._send(warm, destination)
+        else:
+            self._dial(destination)
+
+    def close(self) -> None:
+        """Stop the work, whatever its state, and give the place on the server back. Once."""
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            upstream.abort()
+        dialling, self._dialling = self._dialling, None
+        if dialling is not None:
+            dialling.cancel()
+        self._lane.in_flight -= 1
+
+    def _dial(self, destination: Destination) -> None:
+        self._dialling = self._plane.tasks.spawn(self._dialled(destination), name="dial a server")
+
+    async def _dialled(self, destination: Destination) -> None:
+        server = destination.server
+        try:
+            upstream = await self._plane.link.dial(server.endpoint, destination.connection)
+        except ConnectFailed as error:
+            self._dial_failed(server.id, error.reason, Failure.DIAL)
+        except EndpointRefused as error:
+            self._dial_failed(server.id, error.message, Failure.DENIED)
+        except Exception:
+            self._dial_failed(server.id, "the gateway failed to dial", Failure.DIAL)
+            raise  # a bug: the keeper of tasks logs it
+        else:
+            self._dialling = None
+            self._send(upstream, destination)
+
+    def _dial_failed(self, server_id: str, reason: str, failure: Failure) -> None:
+        self._dialling = None
+        self._plane.dial_failed(server_id, reason)
+        self._fail(failure)
+
+    def _send(self, upstream: Upstream, destination: Destination) -> None:
+        exchange = self._exchange
+        takes_options = not self._lane.refuses_stream_options
+        try:
+            body, self._asked_usage = forwarded_body(
+                exchange.body, exchange.seen, self.candidate.model, ask_usage=takes_options
+            )
+        except RequestInvalid as error:
+            upstream.abort()
+            exchange.refuse(error)
+            return
+        self._upstream, self._relay = upstream, None
+        self._silent_ticks = 0
+        self._sent_at = self._plane.clock()
+        call = exchange.call
+        head = b"%b%b\r\ncontent-length: %d\r\n\r\n" % (destination.head(call.path), call.request_id, len(body))
+        upstream.send(self, head, body)
+        if exchange.paused:
+            upstream.pause()
+
+    # -- what the connection tells
+
+    def on_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """Judge the head of an answer."""
+        self._silent_ticks = 0
+        self._status = status
+        opening = judge_opening(status, headers, wants_stream=bool(self._exchange.seen.stream))
+        match opening:
+            case Events():
+                self._relay = EventRelay(self._public_model(), hide_usage=self._asked_usage)
+            case Whole():
+                self._relay = WholeAnswer(self._public_model())
+            case Failed(failure, wait):
+                self._status_failed(failure, wait)
+            case Unusable(reason):
+                self._unusable(reason)
+            case _:
+                assert_never(opening)
+
+    def on_body(self, data: bytes) -> None:
+        """Relay bytes of an answer."""
+        self._silent_ticks = 0
+        relay = self._relay
+        if type(relay) is EventRelay:
+            try:
+                block = relay.feed(data)
+            except AnswerUnusableError as error:
+                self._unusable(error.reason)
+                return
+            if block:
+                if not self.relaying:
+                    self._began()
+                self._exchange.pass_events(block)
+        elif self._passing:
+            self._exchange.pass_bytes(data)
+        elif type(relay) is WholeAnswer and relay.feed(data) > self._plane.limits.hold_bytes:
+            self._began()  # too large to hold: from here on it is relayed as it comes
+            self._passing = True
+            self._exchange.pass_large(self._status, relay.release())
+
+    def on_end(self) -> None:
+        """The answer is whole."""
+        self._upstream = None
+        relay = self._relay
+        try:
+            if self._passing:
+                self._exchange.finish_large(self._status)
+            elif type(relay) is EventRelay:
+                self._end_stream(relay)
+            elif type(relay) is WholeAnswer:
+                self._end_whole(relay)
+        except AnswerUnusableError as error:
+            self._unusable(error.reason)
+
+    def on_broken(self, reason: str, *, heard: bool) -> None:
+        """The connection broke. One that was warm and had grown stale is dialled anew, on the same server."""
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None and upstream.reused and not heard:
+            destination = self._plane.pool.destination(self.candidate.server)
+            destination.close_idle()
+            self._dial(destination)
+        else:
+            self._unusable(reason, Failure.BROKEN if heard else Failure.RESET)
+
+    # -- what the exchange tells
+
+    def pause(self) -> None:
+        """Stop reading from the server."""
+        if self._upstream is not None:
+            self._upstream.pause()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._upstream is not None:
+            self._upstream.resume()
+
+    def tick(self) -> None:
+        """Grow older by one tick: a server that stays silent too long has failed. A dial has its own deadline."""
+        if self._upstream is None:
+            return
+        self._silent_ticks += 1
+        limits = self._plane.limits
+        if self._silent_ticks > (limits.idle_ticks if self.relaying else limits.first_token_ticks):
+            self._unusable("the server fell silent", Failure.SILENT)
+
+    def partial_usage(self) -> Usage | None:
+        """What a stream that did not end has taken so far, estimated."""
+        relay = self._relay
+        return estimate(len(self._exchange.body), relay.events) if type(relay) is EventRelay else None
+
+    # -- ends and failures
+
+    def _began(self) -> None:
+        self.relaying = True
+        self.first_token_seconds = self._plane.clock() - self._sent_at
+        self._lane.answered(self.first_token_seconds)
+
+    def _end_stream(self, relay: EventRelay) -> None:
+        rest = relay.end()
+        if not self.relaying:
+            self._began()
+        self._exchange.finish_events(rest, relay.usage() or estimate(len(self._exchange.body), relay.events))
+
+    def _end_whole(self, relay: WholeAnswer) -> None:
+        status = self._status
+        if status >= 400:
+            self._refused_by_server(relay.release())
+            return
+        body, usage = relay.end()
+        self._began()
+        self._exchange.finish_whole(status, body, usage or estimate(len(self._exchange.body), len(body) // 4), None)
+
+    def _refused_by_server(self, body: bytes) -> None:
+        """Pass a refusal on in our envelope. If it was our own wish for figures that was refused: without it, again."""
+        if self._asked_usage and b"stream_options" in body and not self._lane.refuses_stream_options:
+            self._lane.refuses_stream_options = True
+            self._dial(self._plane.pool.destination(self.candidate.server))
+            return
+        self._exchange.finish_whole(self._status, client_error(self._status, body), None, "refused_by_server")
+
+    def _status_failed(self, failure: Failure, retry_after_seconds: int | None) -> None:
+        if failure is Failure.OVERLOADED:
+            self._lane.cool(self._plane.clock(), float(retry_after_seconds or _OVERLOAD_SECONDS))
+        if failure is Failure.NOT_SERVED and not self._exchange.others_left():
+            self._relay = WholeAnswer(None)  # its own words are the best answer there is
+            return
+        if failure is Failure.CREDENTIALS:
+            self._plane.look_again((self.candidate.server.id,))
+        self._fail(failure, self._status, retry_after_seconds)
+
+    def _unusable(self, reason: str, failure: Failure = Failure.BROKEN) -> None:
+        self._plane.answer_unusable(self._exchange.call, self.candidate.server.id, reason)
+        self._fail(failure)
+
+    def _fail(self, failure: Failure, status: int | None = None, retry_after_seconds: int | None = None) -> None:
+        if blames_server(failure):
+            self._lane.failed(self._plane.clock())
+        self._exchange.attempt_failed(failure, status, retry_after_seconds)
+
+    def _public_model(self) -> bytes | None:
+        model = self.candidate.model
+        return None if model.upstream_name == model.name else msgspec.json.encode(model.name)

@@ -1,0 +1,271 @@
+"""One request and its answer, over all attempts: what happens next?
+
+The exchange owns the client's side and carries out what the core decides. It is called by the client (``left``,
+``pause``, ``resume``), by its attempts and by the sweeper (``tick``); all of it is synchronous. Until an event or a
+whole answer went to the client, a failed attempt may be followed by one on another server, each server once. After
+that a break ends in a typed error event.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, assert_never
+
+from app.services.core import retry, sse
+from app.services.core.errors import GatewayError, ServerMisbehaved, TooMany, TooSlow, error_event
+from app.services.core.plan import Forward, Queue, Refuse, plan
+from app.services.core.usage import Usage
+from app.services.dataplane.attempt import Attempt
+from app.services.dataplane.reception import Call, error_reply
+from app.services.dataplane.sides import CLIENT_LEFT, ClientSide, Outcome
+
+if TYPE_CHECKING:
+    from app.services.core.peek import Peek
+    from app.services.core.retry import Failure
+    from app.services.dataplane.plane import DataPlane
+
+__all__ = ["Exchange"]
+
+_JSON_LINE = b"content-type: application/json\r\n"
+_EVENT_LINES = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
+
+
+class Exchange:
+    """One request. Made by ``DataPlane.begin``, which also routes it first.
+
+    ``body`` and ``seen`` are the client's request, as sent and as peeked; ``paused``: the client reads slowly.
+    """
+
+    __slots__ = (
+        "_age_ticks",
+        "_attempt",
+        "_attempts",
+        "_client",
+        "_committed",
+        "_done",
+        "_first_token_seconds",
+        "_plane",
+        "_quiet_ticks",
+        "_raw",
+        "_sent",
+        "_started_at",
+        "_tried",
+        "body",
+        "call",
+        "paused",
+        "seen",
+    )
+
+    def __init__(self, plane: DataPlane, call: Call, body: bytes, seen: Peek, client: ClientSide) -> None:
+        self._plane = plane
+        self.call = call
+        self.body = body
+        self.seen = seen
+        self._client = client
+        self._tried: list[str] = []
+        self._attempt: Attempt | None = None
+        self._attempts = self._sent = 0
+        self._committed = self._raw = self._done = self.paused = False
+        self._age_ticks = self._quiet_ticks = 0
+        self._started_at = plane.clock()
+        self._first_token_seconds: float | None = None
+
+    @property
+    def model(self) -> str:
+        """The model asked for."""
+        return self.seen.model
+
+    # -- attempts
+
+    def route(self, *, after: GatewayError | None = None) -> None:
+        """Make the next attempt. ``after``: what the client hears instead, when no server is left to try."""
+        plane = self._plane
+        verdict = plan(self.model, plane.snapshot, plane.board, self._tried, plane.clock(), plane.random)
+        match verdict:
+            case Forward(candidate):
+                self._tried.append(candidate.server.id)
+                self._attempts += 1
+                self._attempt = Attempt(self, plane, candidate)
+                self._attempt.start()
+            case Queue():
+                if not plane.queue(self):
+                    self._fail(after or self._busy("the queue is full"))
+            case Refuse(error, look_again):
+                plane.look_again(look_again)
+                self._fail(after or error)
+            case _:
+                assert_never(verdict)
+
+    def others_left(self) -> bool:
+        """Whether a server that was not tried yet has the model."""
+        route = self._plane.snapshot.routes.get(self.model)
+        others = (*route.ready, *route.standby) if route else ()
+        return any(candidate.server.id not in self._tried for candidate in others)
+
+    def attempt_failed(self, failure: Failure, status: int | None, retry_after_seconds: int | None) -> None:
+        """Go elsewhere, if nothing of an answer went out yet and another server may be tried."""
+        attempt = self._attempt
+        if self._done or attempt is None:
+            return
+        error = retry.final_error(failure, status, self.model, retry_after_seconds)
+        self._sent += not retry.costs_nothing(failure)
+        limits, budget = self._plane.limits, self._plane.budget
+        if attempt.relaying or not retry.may_move_on(failure, self._sent, limits.max_attempts, budget):
+            self._fail(error)
+            return
+        self._close_attempt()
+        self.route(after=error)
+
+    def refuse(self, error: GatewayError) -> None:
+        """End with an error that is the client's own."""
+        self._fail(error)
+
+    # -- the answer, as the attempt hands it over
+
+    def pass_events(self, block: bytes) -> None:
+        """Send whole events."""
+        self._quiet_ticks = 0
+        if self._committed:
+            self._client.write(block)
+        else:
+            self._committed = True
+            self._client.respond(200, self._lines(_EVENT_LINES), block, more=True)
+
+    def finish_events(self, rest: bytes, usage: Usage) -> None:
+        """Send the last events and end the stream."""
+        if rest:
+            self.pass_events(rest)
+        self._client.end()
+        self._finish(200, usage, None)
+
+    def finish_whole(self, status: int, body: bytes, usage: Usage | None, error_code: str | None) -> None:
+        """Send a whole answer, or the server's refusal. A stream that was opened by a ping gets it as an event."""
+        if self._committed:
+            self._client.write(b"data: %b\n\n" % body)
+            self._client.end()
+        else:
+            self._committed = True
+            self._client.respond(status, self._lines(_JSON_LINE), body, more=False)
+        self._finish(status, usage, error_code)
+
+    def pass_large(self, status: int, body: bytes) -> None:
+        """Begin an answer that is too large to hold."""
+        self._committed = self._raw = True
+        self._client.respond(status, self._lines(_JSON_LINE), body, more=True)
+
+    def pass_bytes(self, data: bytes) -> None:
+        """Send more of it."""
+        self._client.write(data)
+
+    def finish_large(self, status: int) -> None:
+        """End it."""
+        self._client.end()
+        self._finish(status, None, None)
+
+    def _lines(self, content_lines: bytes) -> bytes:
+        server = b"x-gateway-server-id: %b\r\n" % self._tried[-1].encode() if self._tried else b""
+        return b"%b%bx-gateway-attempts: %d\r\n%b" % (self.call.lines, server, self._attempts, content_lines)
+
+    # -- the client's side
+
+    def left(self) -> None:
+        """The client closed its connection: stop the work upstream at once."""
+        if not self._done:
+            self._finish(CLIENT_LEFT, None, "client_left")
+
+    def pause(self) -> None:
+        """The client reads slowly: stop reading from the server."""
+        self.paused = True
+        if self._attempt is not None:
+            self._attempt.pause()
+
+    def resume(self) -> None:
+        """The client caught up."""
+        self.paused = False
+        if self._attempt is not None:
+            self._attempt.resume()
+
+    def shut(self) -> None:
+        """The gateway is going down and the time to drain has passed."""
+        if not self._done:
+            self._fail(ServerMisbehaved("The gateway is shutting down. Send the request again.", code="shutting_down"))
+
+    # -- time
+
+    def tick(self) -> None:
+        """Grow older by one tick and act on deadlines. While the client holds up the stream, no server is blamed."""
+        limits = self._plane.limits
+        self._age_ticks += 1
+        if self._done:
+            return
+        if self._age_ticks > limits.request_ticks:
+            self._fail(TooSlow("The request took longer than the gateway allows. Ask for a shorter answer."))
+        elif self._attempt is None and self._age_ticks > limits.queue_ticks:
+            self._fail(self._busy("none got free in time"))
+        elif not self.paused:
+            if self._attempt is not None:
+                self._attempt.tick()
+            self._keep_alive(limits.keepalive_ticks)
+
+    def _keep_alive(self, keepalive_ticks: int) -> None:
+        """Keep a silent stream alive, from before its first event on."""
+        self._quiet_ticks += 1
+        if self._quiet_ticks <= keepalive_ticks or not self.seen.stream or self._done:
+            return
+        self._quiet_ticks = 0
+        if self._committed:
+            self._client.write(sse.PING)
+        else:
+            self._committed = True
+            self._client.respond(200, self.call.lines + _EVENT_LINES, sse.PING, more=True)
+
+    # -- the end
+
+    def _busy(self, why: str) -> TooMany:
+        wait = retry.RETRY_AFTER_SECONDS
+        message = f"Every server of model '{self.model}' is busy and {why}. Try again in {wait} seconds."
+        return TooMany(message, retry_after_seconds=wait)
+
+    def _fail(self, error: GatewayError) -> None:
+        """End with an error: a status where nothing was sent yet, else an error event, else a cut."""
+        if not self._committed:
+            reply = error_reply(error, self.call.lines)
+            attempts = b"x-gateway-attempts: %d\r\n" % self._attempts if self._attempts else b""
+            self._client.respond(reply.status, reply.lines + attempts, reply.body, more=False)
+        elif self._raw:
+            self._client.cut()
+        else:
+            self._client.write(error_event(error))
+            self._client.end()
+        self._finish(error.status, None, error.code)
+
+    def _close_attempt(self) -> None:
+        """Give the place on the server back; the next in the queue may have it."""
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            self._first_token_seconds = attempt.first_token_seconds
+            attempt.close()
+            self._plane.place_freed()
+
+    def _finish(self, status: int, usage: Usage | None, error_code: str | None) -> None:
+        self._done = True
+        if usage is None and self._attempt is not None:
+            usage = self._attempt.partial_usage()
+        self._close_attempt()
+        plane, call = self._plane, self.call
+        plane.finished(
+            self,
+            Outcome(
+                request_id=call.request_id.decode("latin-1"),
+                key_id=call.principal.key_id,
+                path=call.path,
+                model=self.model,
+                server_id=self._tried[-1] if self._tried else None,
+                status=status,
+                error_code=error_code,
+                stream=bool(self.seen.stream),
+                attempts=self._attempts,
+                duration_seconds=plane.clock() - self._started_at,
+                first_token_seconds=self._first_token_seconds,
+                usage=usage or Usage(0, 0, estimated=True),
+            ),
+        )

@@ -1,0 +1,112 @@
+"""One small GET to a model server, for checks: on a fresh connection, through the same dial as all traffic."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from app.services.core.types import Endpoint
+from app.services.dataplane.link import Link
+from app.services.dataplane.upstream import Upstream
+from app.services.dataplane.wire import get_head
+
+__all__ = ["AnswerBroken", "FetchedAnswer", "Fetcher"]
+
+DEFAULT_LIMIT_BYTES = 4 * 1024 * 1024
+
+
+class AnswerBroken(Exception):
+    """The server was reached, but its answer is unusable. ``reason`` is in words for its owner."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedAnswer:
+    """A whole answer. Header names are in lower case; of a repeated header the last one stands."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    elapsed_ms: float
+
+
+class _Collector:
+    """Gathers one answer into a future."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.done: asyncio.Future[tuple[int, dict[str, str], bytes]] = asyncio.get_running_loop().create_future()
+        self._limit_bytes = limit_bytes
+        self._status = 0
+        self._headers: dict[str, str] = {}
+        self._body = bytearray()
+
+    def on_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self._status = status
+        self._headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
+
+    def on_body(self, data: bytes) -> None:
+        self._body += data
+        if len(self._body) > self._limit_bytes:
+            self._fail(f"the answer is larger than {_size(self._limit_bytes)}")
+
+    def on_end(self) -> None:
+        if not self.done.done():
+            self.done.set_result((self._status, self._headers, bytes(self._body)))
+
+    def on_broken(self, reason: str, *, heard: bool) -> None:
+        self._fail(reason if heard else f"{reason} before any answer")
+
+    def _fail(self, reason: str) -> None:
+        if not self.done.done():
+            self.done.set_exception(AnswerBroken(reason))
+
+
+class Fetcher:
+    """Fetches from servers over one ``Link``, so that the address is judged on each connect."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def get(
+        self,
+        endpoint: Endpoint,
+        path: str,
+        *,
+        api_key: str | None,
+        timeout_seconds: float,
+        limit_bytes: int = DEFAULT_LIMIT_BYTES,
+    ) -> FetchedAnswer:
+        """Fetch ``path`` (from the root of the endpoint, such as ``/v1/models``). Redirects are never followed.
+
+        Raises:
+            EndpointRefused: the address may not be dialled.
+            ConnectFailed: no connection.
+            AnswerBroken: no whole, valid answer within the timeout and the limit.
+        """
+        started = time.monotonic()
+        deadline = asyncio.get_running_loop().time() + timeout_seconds
+        try:
+            async with asyncio.timeout_at(deadline):
+                upstream = await self._link.dial(endpoint, lambda: Upstream(_forget))
+                collector = _Collector(limit_bytes)
+                try:
+                    upstream.send(collector, get_head(endpoint, path, api_key), b"")
+                    status, headers, body = await collector.done
+                finally:
+                    upstream.abort()
+        except TimeoutError:
+            raise AnswerBroken(f"no answer within {timeout_seconds:g} s") from None
+        return FetchedAnswer(status, headers, body, (time.monotonic() - started) * 1000)
+
+
+def _forget(_upstream: Upstream, _reusable: bool) -> None:  # noqa: FBT001 - the signature is Upstream's
+    """A connection for one answer: it is closed by the one who dialled it."""
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes // 1048576} MiB" if size_bytes >= 1048576 else f"{size_bytes // 1024} KiB"

@@ -1,0 +1,183 @@
+"""What do all exchanges share? The snapshot, the board, the pools, the queue, and the sweeper's ticks."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable
+from random import random
+from typing import Any, Protocol
+
+from app.services.core.board import Board
+from app.services.core.errors import GatewayError
+from app.services.core.peek import peek
+from app.services.core.retry import RetryBudget
+from app.services.core.snapshot import EMPTY, Snapshot
+from app.services.dataplane.exchange import Exchange
+from app.services.dataplane.link import Link
+from app.services.dataplane.pool import Pool
+from app.services.dataplane.reception import Call, Reception, error_reply
+from app.services.dataplane.sides import Bounds, ClientSide, Limits, Outcome
+
+__all__ = ["TICK_SECONDS", "DataPlane", "Observer", "Spawner", "Waiting"]
+
+TICK_SECONDS = 0.1
+
+
+class Observer(Protocol):
+    """Who is told what the data plane sees. Every call is synchronous and quick."""
+
+    def finished(self, outcome: Outcome) -> None:
+        """A request has ended."""
+
+    def dial_failed(self, server_id: str, reason: str) -> None:
+        """Traffic could not connect to a server."""
+
+    def look_again(self, server_id: str) -> None:
+        """A check of this server is wanted soon."""
+
+    def answer_unusable(self, request_id: str, server_id: str, reason: str) -> None:
+        """A server's answer broke off or made no sense."""
+
+
+class Spawner(Protocol):
+    """Starts tasks and keeps them."""
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None], *, name: str) -> Any:
+        """Start a named task; its failure is logged."""
+
+
+class Waiting(Protocol):
+    """A connection whose request is not whole yet: a slow one is closed in time."""
+
+    def tick(self) -> None:
+        """Grow older by one tick."""
+
+
+class DataPlane:
+    """The way of all requests. Handed only frozen values; knows neither settings, nor SQL, nor the web framework."""
+
+    def __init__(
+        self,
+        *,
+        link: Link,
+        reception: Reception,
+        limits: Limits,
+        bounds: Bounds,
+        tasks: Spawner,
+        observer: Observer,
+        pool_keepalive_ticks: int,
+        retry_ratio: float,
+        clock: Callable[[], float] = time.monotonic,
+        draw: Callable[[], float] = random,
+    ) -> None:
+        self.link = link
+        self.reception = reception
+        self.limits = limits
+        self.bounds = bounds
+        self.tasks = tasks
+        self.clock = clock
+        self.random = draw
+        self.snapshot: Snapshot = EMPTY
+        self.board = Board()
+        self.budget = RetryBudget(retry_ratio)
+        self.pool = Pool(pool_keepalive_ticks, observer.look_again)
+        self.waiting: set[Waiting] = set()
+        self._observer = observer
+        self._running: set[Exchange] = set()
+        self._queue: deque[Exchange] = deque()
+        self._pumping = False
+
+    @property
+    def open_exchanges(self) -> int:
+        """How many requests are being served or wait."""
+        return len(self._running)
+
+    @property
+    def queued(self) -> int:
+        """How many requests wait for a place."""
+        return len(self._queue)
+
+    def install(self, snapshot: Snapshot) -> None:
+        """Swap the snapshot. Requests that run go on; those that wait may find a place."""
+        self.snapshot = snapshot
+        self.pool.install(snapshot)
+        self.board.keep(snapshot.servers)
+        self.place_freed()
+
+    def begin(self, call: Call, body: bytes, client: ClientSide) -> Exchange | None:
+        """Start an exchange; None when the body is refused, which the client has then been told."""
+        try:
+            seen = peek(body, self.limits.max_json_depth)
+        except GatewayError as error:
+            reply = error_reply(error, call.lines)
+            client.respond(reply.status, reply.lines, reply.body, more=False)
+            return None
+        self.budget.request()
+        exchange = Exchange(self, call, body, seen, client)
+        self._running.add(exchange)
+        exchange.route()
+        return exchange
+
+    # -- called by exchanges
+
+    def queue(self, exchange: Exchange) -> bool:
+        """Let an exchange wait for a place, in order of arrival; False when the queue is full."""
+        if len(self._queue) >= self.limits.queue_size:
+            return False
+        self._queue.append(exchange)
+        return True
+
+    def place_freed(self) -> None:
+        """Let those that wait try again, in order. One that still finds no place goes back to where it stood."""
+        if not self._queue or self._pumping:
+            return
+        self._pumping = True
+        full: set[str] = set()
+        try:
+            waiting, self._queue = self._queue, deque()
+            for exchange in waiting:
+                if exchange.model in full:
+                    self._queue.append(exchange)
+                elif exchange in self._running:
+                    before = len(self._queue)
+                    exchange.route()
+                    if len(self._queue) > before:
+                        full.add(exchange.model)
+        finally:
+            self._pumping = False
+
+    def look_again(self, server_ids: Iterable[str]) -> None:
+        """Ask for checks of servers that might be back."""
+        for server_id in server_ids:
+            self._observer.look_again(server_id)
+
+    def dial_failed(self, server_id: str, reason: str) -> None:
+        """Report a failed dial."""
+        self._observer.dial_failed(server_id, reason)
+
+    def answer_unusable(self, call: Call, server_id: str, reason: str) -> None:
+        """Report an answer that broke off."""
+        self._observer.answer_unusable(call.request_id.decode("latin-1"), server_id, reason)
+
+    def finished(self, exchange: Exchange, outcome: Outcome) -> None:
+        """Forget an exchange and report what became of it."""
+        self._running.discard(exchange)
+        self._observer.finished(outcome)
+
+    # -- time
+
+    def tick(self) -> None:
+        """One turn of the sweeper: deadlines of requests and of slow connections, age of idle ones."""
+        for exchange in list(self._running):
+            exchange.tick()
+        for connection in list(self.waiting):
+            connection.tick()
+        self.pool.tick()
+
+    def shut(self) -> None:
+        """End what still runs with an error that says so, and close every connection to a server."""
+        for exchange in list(self._running):
+            exchange.shut()
+        self._queue.clear()
+        self.pool.close()

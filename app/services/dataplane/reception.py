@@ -1,0 +1,135 @@
+"""Who comes in, and what for? All that is decided from the head of a request, before its body is read.
+
+Both ways in ask here, so that a key, a path or a size is judged alike by both, and a stranger's body is never read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from secrets import token_hex
+
+import msgspec
+
+from app.services.core.answers import model_object, models_list
+from app.services.core.cors import CorsPolicy
+from app.services.core.errors import GatewayError, MethodNotAllowed, NotAuthenticated, render
+from app.services.core.http_rules import judge_head
+from app.services.core.keys import KeyRing, Principal, Role, extract_credential
+from app.services.core.plan import unknown_model
+from app.services.core.snapshot import Snapshot
+from app.services.core.surfaces import Inference, ListModels, OneModel, Preflight, match
+
+__all__ = ["ANONYMOUS", "Call", "Reception", "Reply", "error_reply"]
+
+ANONYMOUS = Principal(key_id="anonymous", name="anonymous", role=Role.USER)
+_SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer that needs no server. ``lines`` are header lines, each ending in CRLF, without framing."""
+
+    status: int
+    lines: bytes
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An inference request whose body may now be read."""
+
+    path: str
+    principal: Principal
+    request_id: bytes
+    lines: bytes
+    """Header lines that every answer to this request carries: its id and what CORS asks for."""
+
+
+class Reception:
+    """Judges heads. Holds only frozen values, so one instance serves all connections."""
+
+    __slots__ = ("_cors", "_key_ring", "_max_body_bytes", "_require_auth")
+
+    def __init__(self, key_ring: KeyRing, cors: CorsPolicy, *, require_auth: bool, max_body_bytes: int) -> None:
+        self._key_ring = key_ring
+        self._cors = cors
+        self._require_auth = require_auth
+        self._max_body_bytes = max_body_bytes
+
+    def receive(
+        self,
+        method: bytes,
+        path: str,
+        headers: Sequence[tuple[bytes, bytes]],
+        http_version: str,
+        snapshot: Snapshot,
+    ) -> Reply | Call:
+        """Judge one head.
+
+        Args:
+            method: as on the request line.
+            path: raw, without the query.
+            headers: names in lower case.
+            http_version: ``1.0`` or ``1.1``.
+            snapshot: the registry now, for the routes that list models.
+        """
+        request_id, origin, requested = b"", b"", b""
+        for name, value in headers:
+            if name == b"x-request-id":
+                request_id = value
+            elif name == b"origin":
+                origin = value
+            elif name == b"access-control-request-headers":
+                requested = value
+        if not _SANE_REQUEST_ID.fullmatch(request_id):
+            request_id = token_hex(16).encode()
+        lines = b"x-request-id: %b\r\n%b" % (request_id, self._cors.answer_headers(origin))
+        try:
+            judge_head(headers, http_version, self._max_body_bytes)
+            surface = match(method, path)
+            if isinstance(surface, Preflight):
+                return self._preflight(surface, request_id, origin, requested)
+            principal = self._authenticate(headers)
+            if isinstance(surface, Inference):
+                return Call(surface.path, principal, request_id, lines)
+            return Reply(200, lines + b"content-type: application/json\r\n", _models(surface, snapshot))
+        except GatewayError as error:
+            return error_reply(error, lines)
+
+    def _authenticate(self, headers: Sequence[tuple[bytes, bytes]]) -> Principal:
+        credential = extract_credential(headers)
+        if credential is None and not self._require_auth:
+            return ANONYMOUS
+        try:
+            return self._key_ring.authenticate(credential)
+        except NotAuthenticated:
+            if self._require_auth:
+                raise
+            return ANONYMOUS  # clients must send some key; an open gateway takes any
+
+    def _preflight(self, surface: Preflight, request_id: bytes, origin: bytes, requested: bytes) -> Reply:
+        lines = self._cors.preflight_headers(origin, surface.methods, requested)
+        return Reply(204, b"x-request-id: %b\r\nallow: %b\r\n%b" % (request_id, surface.methods, lines), b"")
+
+
+def error_reply(error: GatewayError, lines: bytes) -> Reply:
+    """Render an error with the headers that its status calls for."""
+    extra = b"content-type: application/json\r\n"
+    if error.retry_after_seconds is not None:
+        extra += b"retry-after: %d\r\n" % error.retry_after_seconds
+    if isinstance(error, NotAuthenticated):
+        extra += b"www-authenticate: Bearer\r\n"
+    if isinstance(error, MethodNotAllowed) and error.param:
+        extra += b"allow: %b\r\n" % error.param.encode()
+    return Reply(error.status, lines + extra, render(error))
+
+
+def _models(surface: ListModels | OneModel, snapshot: Snapshot) -> bytes:
+    if isinstance(surface, ListModels):
+        return models_list(snapshot)
+    route = snapshot.routes.get(surface.name)
+    if route is None:
+        raise unknown_model(surface.name, snapshot)
+    return msgspec.json.encode(model_object(route))

@@ -1,0 +1,73 @@
+"""What do an exchange and its surroundings tell each other? The client's side, and the outcome at the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from app.services.core.usage import Usage
+
+__all__ = ["CLIENT_LEFT", "Bounds", "ClientSide", "Limits", "Outcome"]
+
+CLIENT_LEFT = 499
+"""nginx's status for a client that closed before the answer; only ever seen in logs and figures."""
+
+
+class ClientSide(Protocol):
+    """What an exchange asks of the way in. ``respond`` comes first and once; ``end`` or ``cut`` comes last."""
+
+    def respond(self, status: int, lines: bytes, body: bytes, *, more: bool) -> None:
+        """Send status, header lines (each ending in CRLF, no framing) and body; ``more``: further bytes follow."""
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of the body."""
+
+    def end(self) -> None:
+        """The body is whole."""
+
+    def cut(self) -> None:
+        """Close without a proper end: the client must see that the answer is not whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a client may send, and how slowly. Ticks are turns of the sweeper."""
+
+    header_count: int
+    header_bytes: int
+    body_bytes: int
+    header_ticks: int
+    body_ticks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one request. Ticks are turns of the sweeper (``plane.TICK_SECONDS``)."""
+
+    request_ticks: int
+    first_token_ticks: int
+    idle_ticks: int
+    keepalive_ticks: int
+    queue_ticks: int
+    queue_size: int
+    max_attempts: int
+    max_json_depth: int
+    hold_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a request, for figures and the log. Never a prompt, an answer or a key."""
+
+    request_id: str
+    key_id: str
+    path: str
+    model: str
+    server_id: str | None
+    status: int
+    error_code: str | None
+    stream: bool
+    attempts: int
+    duration_seconds: float
+    first_token_seconds: float | None
+    usage: Usage

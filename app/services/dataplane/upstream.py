@@ -1,0 +1,246 @@
+"""How is one request written to a model server and its answer parsed, on one connection?
+
+The parser's callbacks only take notes; what was noted is acted upon after each ``feed_data``, because httptools turns
+an exception in a callback into a parser error. Framing that two parsers could read differently breaks the attempt,
+and a connection is reused only after an answer that ended exactly where it should.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol, cast
+
+import httptools
+
+__all__ = ["Upstream", "UpstreamListener"]
+
+MAX_HEAD_BYTES = 65536
+MAX_INTERIM_ANSWERS = 8
+_JOIN_LIMIT_BYTES = 65536
+
+
+class UpstreamListener(Protocol):
+    """Who is told of an answer's progress. After ``on_end`` or ``on_broken`` nothing more is told."""
+
+    def on_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """Take status and headers (names in lower case)."""
+
+    def on_body(self, data: bytes) -> None:
+        """Take the next bytes of the body, as they came: chunk framing is gone."""
+
+    def on_end(self) -> None:
+        """Take note that the answer is whole."""
+
+    def on_broken(self, reason: str, *, heard: bool) -> None:
+        """Take note that the connection broke or the answer is invalid. ``heard``: a byte of an answer had come."""
+
+
+class Upstream(asyncio.Protocol):
+    """One connection to a model server. ``on_idle`` is told when it may be reused or is gone."""
+
+    __slots__ = (
+        "_complete",
+        "_content_length",
+        "_excess",
+        "_head_bytes",
+        "_head_done",
+        "_head_told",
+        "_headers",
+        "_heard",
+        "_interim",
+        "_keep_alive",
+        "_listener",
+        "_on_free",
+        "_parser",
+        "_parts",
+        "_transfer_encoding",
+        "idle_ticks",
+        "reused",
+        "transport",
+    )
+
+    _complete: bool
+    _content_length: int | None
+    _excess: bool
+    _head_bytes: int
+    _head_done: bool
+    _head_told: bool
+    _headers: list[tuple[bytes, bytes]]
+    _heard: bool
+    _interim: int
+    _keep_alive: bool
+    _parser: httptools.HttpResponseParser
+    _parts: list[bytes]
+    _transfer_encoding: bytes | None
+
+    def __init__(self, on_free: Callable[[Upstream, bool], None]) -> None:
+        """Args: on_free: called with (self, reusable) after each answer, and with False when the connection is lost."""
+        self._on_free = on_free
+        self._listener: UpstreamListener | None = None
+        self.transport: asyncio.Transport | None = None
+        self.reused = False
+        self.idle_ticks = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self.transport = cast("asyncio.Transport", transport)
+
+    @property
+    def usable(self) -> bool:
+        """Whether a request can be written now."""
+        return self._listener is None and self.transport is not None and not self.transport.is_closing()
+
+    def send(self, listener: UpstreamListener, head: bytes, body: bytes) -> None:
+        """Write one request; the answer goes to ``listener``. Only on a connection that is ``usable``."""
+        transport = self.transport
+        if transport is None:
+            raise ConnectionResetError("not connected")
+        self._listener = listener
+        self._parser = httptools.HttpResponseParser(self)
+        self._head_bytes = self._interim = 0
+        self._heard = self._head_told = False
+        self._begin_answer()
+        if len(body) <= _JOIN_LIMIT_BYTES:
+            transport.write(head + body)
+        else:
+            transport.write(head)
+            transport.write(body)
+
+    def abort(self) -> None:
+        """Close at once: this also stops the generation (vLLM, SGLang, llama.cpp, Ollama). Nobody is told."""
+        self._listener = None
+        if self.transport is not None:
+            self.transport.abort()
+
+    def pause(self) -> None:
+        """Stop reading: the client is slower than the server."""
+        if self._listener is not None and self.transport is not None and not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._listener is not None and self.transport is not None and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    # -- transport callbacks
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came, then tell the listener."""
+        listener = self._listener
+        if listener is None:  # bytes that nobody asked for: this connection can't be trusted
+            self.abort()
+            return
+        self._heard = True
+        if not self._head_done:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._excess = True  # never reused, even if the answer itself is whole
+            self._tell(listener)
+            if self._listener is listener and not self._complete:
+                self._break(f"invalid HTTP from the server: {error}")
+            return
+        if not self._head_done and self._head_bytes > MAX_HEAD_BYTES:
+            self._break("the server's headers are too large")
+            return
+        self._tell(listener)
+
+    def eof_received(self) -> bool:
+        """Close our side as well."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """An end without length is an end; any other is a break."""
+        listener, self._listener = self._listener, None
+        self._on_free(self, False)
+        if listener is None:
+            return
+        unframed = self._content_length is None and self._transfer_encoding is None
+        if exc is None and self._head_told and unframed:
+            listener.on_end()
+        else:
+            listener.on_broken("the connection was reset" if exc else "the connection was closed", heard=self._heard)
+
+    # -- parser callbacks: notes only
+
+    def on_message_begin(self) -> None:
+        """Note whether this is a second answer where one was asked for."""
+        if self._complete:
+            self._excess = True
+        else:
+            self._begin_answer()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Note a header; refuse framing that is ambiguous (RFC 9112, 6.3)."""
+        name = name.lower()
+        if name == b"content-length":
+            if self._content_length is not None or not value.isdigit():
+                raise ValueError("ambiguous Content-Length")
+            self._content_length = int(value)
+        elif name == b"transfer-encoding":
+            if self._transfer_encoding is not None or value.strip().lower() != b"chunked":
+                raise ValueError("unknown Transfer-Encoding")
+            self._transfer_encoding = value
+        self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Note that the head is whole."""
+        if self._content_length is not None and self._transfer_encoding is not None:
+            raise ValueError("Content-Length with Transfer-Encoding")
+        self._head_done = True
+
+    def on_body(self, body: bytes) -> None:
+        """Note a piece of the body."""
+        if not self._excess:
+            self._parts.append(body)
+
+    def on_message_complete(self) -> None:
+        """Note the end; an interim answer (1xx) is passed over, a flood of them is not."""
+        if self._excess:
+            return
+        if 100 <= self._parser.get_status_code() < 200:
+            self._interim += 1
+            if self._interim > MAX_INTERIM_ANSWERS:
+                raise ValueError("too many interim answers")
+            self._head_done = False
+            return
+        self._complete = True
+        self._keep_alive = self._parser.should_keep_alive()
+
+    # -- acting on the notes
+
+    def _begin_answer(self) -> None:
+        self._headers = []
+        self._parts = []
+        self._content_length = None
+        self._transfer_encoding = None
+        self._head_done = self._complete = self._excess = self._keep_alive = False
+
+    def _tell(self, listener: UpstreamListener) -> None:
+        if self._head_done and not self._head_told:
+            self._head_told = True
+            listener.on_head(self._parser.get_status_code(), self._headers)
+            if self._listener is not listener:
+                return
+        if self._parts:
+            parts, self._parts = self._parts, []
+            listener.on_body(parts[0] if len(parts) == 1 else b"".join(parts))
+            if self._listener is not listener:
+                return
+        if self._complete:
+            self._listener = None
+            transport = self.transport
+            sent = transport is not None and transport.get_write_buffer_size() == 0
+            reusable = self._keep_alive and not self._excess and sent
+            if not reusable and transport is not None:
+                transport.close()
+            self._on_free(self, reusable)
+            listener.on_end()
+
+    def _break(self, reason: str) -> None:
+        listener = self._listener
+        self.abort()
+        if listener is not None:
+            listener.on_broken(reason, heard=True)
