@@ -1,0 +1,258 @@
+"""How does the gateway reach its database? One connection that writes, a few that read, one file, one process.
+
+SQLite 3.7.0 to 3.51.2 can lose commits when two connections write or checkpoint, so exactly one does both here, with
+``synchronous=FULL``: what is committed survives a power cut. Readers can't write (``query_only``). A second gateway on
+the same file is refused by a lock file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Literal, Self
+
+from sqlalchemy import URL, event
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from app.services.core.errors import StorageUnavailable
+from app.utils.database_errors import DatabaseInUse, DatabaseTooNew, DatabaseUnusable, storage_failures
+from app.utils.database_files import DatabaseLock, backup_database, restore_database, verify
+from app.utils.database_migrations import Migrations, migrate
+from app.utils.logger import get_logger
+from app.utils.setting_types import sqlite_path
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from sqlalchemy import Connection
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+__all__ = [
+    "Database",
+    "DatabaseHealth",
+    "DatabaseInUse",
+    "DatabaseLock",
+    "DatabaseTooNew",
+    "DatabaseUnusable",
+    "Migrations",
+    "backup_database",
+    "restore_database",
+    "verify",
+]
+
+logger = get_logger(__name__)
+
+_READERS = 4
+_CHECK_DEADLINE_SECONDS = 2.0
+_CLOSE_DEADLINE_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseHealth:
+    """What a look at the database found. ``reason`` is empty when it is healthy."""
+
+    status: Literal["healthy", "unhealthy"]
+    latency_ms: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Schema:
+    """What was found at the start, for :meth:`Database.check` to compare with: the revision, and which file it was."""
+
+    revision: str
+    file: tuple[int, int] | None
+
+
+class Database:
+    """The open database. Made by :meth:`open`, ended by :meth:`close`."""
+
+    def __init__(self, path: Path, lock: DatabaseLock, schema: _Schema, timeout_seconds: float) -> None:
+        self.path = path
+        self._schema = schema
+        self._lock = lock
+        self._write_failed = False
+        self._closed = False
+        self._writer = _engine(path, timeout_seconds, begin="BEGIN IMMEDIATE", connections=1, pragmas=_WRITER_PRAGMAS)
+        self._reader = _engine(path, timeout_seconds, begin="BEGIN", connections=_READERS, pragmas=_READER_PRAGMAS)
+
+    @classmethod
+    async def open(cls, url: str, migrations: Migrations, *, timeout_seconds: float = 5.0) -> Self:
+        """Lock the file, bring its schema up to date and connect.
+
+        Args:
+            url: ``sqlite:///relative`` or ``sqlite:////absolute``; the file and its folder are made.
+            migrations: where the schema comes from.
+            timeout_seconds: how long a statement waits for a lock, or a caller for a connection.
+
+        Raises:
+            ValueError: the URL is not of that form.
+            DatabaseUnusable: the file can't be used (also ``DatabaseInUse``, ``DatabaseTooNew``).
+        """
+        return await asyncio.to_thread(cls._prepare, sqlite_path(url), migrations, timeout_seconds)
+
+    @classmethod
+    def _prepare(cls, path: Path, migrations: Migrations, timeout_seconds: float) -> Self:
+        """Do what blocks: take the lock, migrate, look at the file."""
+        path = path.absolute()  # whoever changes the working directory later means no other file
+        lock = DatabaseLock(path)
+        lock.acquire()
+        try:
+            schema = _Schema(migrate(path, migrations), _identity(path))
+            return cls(path, lock, schema, timeout_seconds)
+        except BaseException:
+            lock.release()
+            raise
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """Give the writing connection inside a transaction: committed at the end, rolled back on an error.
+
+        Writers take turns. What was written is on the disk when the block has been left.
+
+        Raises:
+            StorageUnavailable: the database does not answer, or stayed busy past the timeout.
+        """
+        self._refuse_closed()
+        try:
+            with storage_failures():
+                async with self._writer.begin() as connection:
+                    yield connection
+        except StorageUnavailable:
+            self._write_failed = True
+            raise
+        self._write_failed = False
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """Give a reading connection: all its statements see the same state.
+
+        Raises:
+            StorageUnavailable: the database does not answer, or all readers stayed busy past the timeout.
+        """
+        self._refuse_closed()
+        with storage_failures():
+            async with self._reader.connect() as connection:
+                yield connection
+
+    async def check(self) -> DatabaseHealth:
+        """Look whether the database can be used: read its revision, and see that the file is still the same.
+
+        Nothing is written, but after a write that failed: then one is tried, so that health tells the truth about a
+        full disk and comes back by itself.
+        """
+        start = perf_counter()
+        try:
+            async with asyncio.timeout(_CHECK_DEADLINE_SECONDS):
+                reason = await self._find_fault()
+        except StorageUnavailable as error:
+            reason = error.message
+        except TimeoutError:
+            reason = f"The database did not answer within {_CHECK_DEADLINE_SECONDS:g} s."
+        latency_ms = round((perf_counter() - start) * 1000, 3)
+        return DatabaseHealth("unhealthy" if reason else "healthy", latency_ms, reason)
+
+    async def backup_to(self, target: Path, on_progress: Callable[[int, int], None] | None = None) -> None:
+        """Copy the running database to a file and check the copy. Requests go on meanwhile.
+
+        Args:
+            target: the copy.
+            on_progress: called in another thread with the pages copied and the pages there are.
+
+        Raises:
+            DatabaseUnusable: the copy can't be made.
+        """
+        await asyncio.to_thread(backup_database, self.path, target, on_progress)
+
+    async def close(self) -> None:
+        """Put the log's pages into the file, close every connection and free the lock. A second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            async with asyncio.timeout(_CLOSE_DEADLINE_SECONDS):
+                await self._reader.dispose()
+                await self._checkpoint()
+                await self._writer.dispose()
+        except (StorageUnavailable, TimeoutError) as error:
+            # Nothing is lost: the log stays beside the file, and the next start plays it.
+            logger.warning("The database was closed without a checkpoint", reason=str(error))
+        finally:
+            self._lock.release()
+
+    async def _find_fault(self) -> str:
+        if await asyncio.to_thread(_identity, self.path) != self._schema.file:
+            return "The database file was removed or replaced while the gateway runs: restart the gateway."
+        async with self.read() as connection:
+            row = (await connection.exec_driver_sql("SELECT version_num FROM alembic_version")).first()
+        if row is None or row[0] != self._schema.revision:
+            return "The database's schema changed while the gateway runs: restart the gateway."
+        if self._write_failed:
+            await self._try_writing()
+        return ""
+
+    async def _try_writing(self) -> None:
+        """Write a number that nothing reads, as it is: it takes a lock, a page of the log and room on the disk."""
+        async with self.write() as connection:
+            row = (await connection.exec_driver_sql("PRAGMA user_version")).one()
+            await connection.exec_driver_sql(f"PRAGMA user_version = {int(row[0])}")
+
+    async def _checkpoint(self) -> None:
+        """Empty the log. On the bare connection: a checkpoint can't run inside a transaction."""
+        with storage_failures():
+            async with self._writer.connect() as connection:
+                driver = (await connection.get_raw_connection()).driver_connection
+                if driver is None:
+                    return
+                try:
+                    await driver.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
+                except sqlite3.Error as error:
+                    raise StorageUnavailable(f"The checkpoint failed: {error}.") from error
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise StorageUnavailable("The database is closed: the gateway is stopping.")
+
+
+_WRITER_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+_READER_PRAGMAS = ("query_only=ON", "foreign_keys=ON")
+
+
+def _engine(
+    path: Path, timeout_seconds: float, *, begin: str, connections: int, pragmas: tuple[str, ...]
+) -> AsyncEngine:
+    """Make an engine whose transactions start as we say: sqlite3 itself would begin late, and deferred."""
+    engine = create_async_engine(
+        URL.create("sqlite+aiosqlite", database=str(path)),
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=timeout_seconds,
+        connect_args={"isolation_level": None},
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def prepare(connection: sqlite3.Connection, _record: ConnectionPoolEntry) -> None:
+        cursor = connection.cursor()
+        for pragma in (f"busy_timeout={int(timeout_seconds * 1000)}", *pragmas):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin_transaction(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Tell one file from another of the same name: device and inode."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

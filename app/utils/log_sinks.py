@@ -1,0 +1,181 @@
+"""Where do log lines go? To the console, to a file that rotates, and, for requests, there in batches.
+
+The file is written unbuffered in whole lines, so that a killed process loses none that it wrote. A file that can't be
+written costs its lines, never the gateway: it is told once on the console, and tried again with the next line.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sys
+import threading
+from collections import deque
+from logging.handlers import RotatingFileHandler
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+__all__ = ["BatchedLines", "ConsoleSink", "FileSink"]
+
+_DEFAULT_CAPACITY_LINES = 20_000
+_CONTROL_TO_QUESTION_MARK = bytes(
+    ord("?") if code < ord(" ") or code == 0x7F else code  # noqa: PLR2004  (DEL)
+    for code in range(256)
+)
+
+
+class ConsoleSink(logging.Handler):
+    """Writes to whatever ``sys.stderr`` is at the moment: tests and terminals replace it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lost_lines = 0
+        """Lines that the console did not take, a closed pipe for example; there is nowhere left to tell."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        self._write(self.format(record) + "\n")
+
+    def write_lines(self, data: bytes) -> None:
+        """Write whole lines, each ended by a newline, at once."""
+        self.acquire()
+        try:
+            self._write(data.decode("utf-8", "backslashreplace"))
+        finally:
+            self.release()
+
+    def _write(self, text: str) -> None:
+        stream = sys.stderr
+        try:
+            stream.write(text)
+            stream.flush()
+        except UnicodeEncodeError:
+            stream.write(text.encode("ascii", "backslashreplace").decode("ascii"))
+            stream.flush()
+        except (OSError, ValueError, AttributeError):  # gone, closed, or None under pythonw
+            self.lost_lines += text.count("\n")
+
+
+class FileSink(RotatingFileHandler):
+    """Appends to a file that is rotated by size; UTF-8.
+
+    Args:
+        path: the file; its folder is made.
+        max_bytes: size past which a line starts a new file.
+        backup_count: how many old files are kept, as ``.1`` to ``.N``.
+        on_failure: called once when writing begins to fail, with the reason.
+
+    Raises:
+        OSError: the file can't be opened.
+    """
+
+    def __init__(self, path: Path, *, max_bytes: int, backup_count: int, on_failure: Callable[[OSError], None]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._on_failure = on_failure
+        self._failing = False
+        self._unrotated = False
+        super().__init__(path, maxBytes=max_bytes, backupCount=backup_count, encoding="utf-8")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record; rotate first if it would not fit."""
+        self._write(self.format(record).encode("utf-8", "backslashreplace") + b"\n")
+
+    def write_lines(self, data: bytes) -> None:
+        """Write whole lines, each ended by a newline, in one system call."""
+        self.acquire()
+        try:
+            self._write(data)
+        finally:
+            self.release()
+
+    def _write(self, data: bytes) -> None:
+        try:
+            descriptor = self._descriptor_with_room(len(data))
+            written = os.write(descriptor, data)
+            if written < len(data):  # the rest fails with the reason, a full disk mostly
+                os.write(descriptor, data[written:])
+            self._failing = self._unrotated
+        except OSError as error:
+            self._fail(error)
+
+    def _descriptor_with_room(self, size_bytes: int) -> int:
+        """Give the file to write to: a new one when the old is full, or was removed under our hands."""
+        if self.stream is None:
+            self.stream = self._open()
+        status = os.fstat(self.stream.fileno())
+        if status.st_nlink == 0:
+            self.stream.close()
+            self.stream = self._open()
+        elif status.st_size and status.st_size + size_bytes > self.maxBytes:
+            self._rotate()
+        return self.stream.fileno()
+
+    def _rotate(self) -> None:
+        """Start a new file. If the old ones can't be renamed, go on in the one there is."""
+        try:
+            self.doRollover()
+            self._unrotated = False
+        except OSError as error:
+            self._fail(error)
+            self._unrotated = True
+            if self.stream is None:
+                self.stream = self._open()
+
+    def _fail(self, error: OSError) -> None:
+        if not self._failing:
+            self._failing = True
+            self._on_failure(error)
+
+
+class BatchedLines:
+    """Takes a line per request and writes them together: appending costs neither lock nor system call.
+
+    One line by the handlers costs more than the rest of a short request; a batch costs one write. What was appended
+    since the last flush is lost by kill -9, and nothing else. ``append`` belongs to the event loop's thread; ``flush``
+    may be called from any.
+
+    Args:
+        capacity_lines: how many lines may wait; beyond it new ones are dropped, counted and told at the next flush.
+    """
+
+    __slots__ = ("_capacity", "_dropped", "_flushing", "_lines", "enabled")
+
+    def __init__(self, capacity_lines: int = _DEFAULT_CAPACITY_LINES) -> None:
+        self._lines: deque[bytes] = deque()
+        self._capacity = capacity_lines
+        self._dropped = 0
+        self._flushing = threading.Lock()
+        self.enabled = logging.getLogger().isEnabledFor(logging.INFO)
+        """Whether the log's level lets request lines through; when not, a caller need not make them."""
+        atexit.register(self.flush)
+
+    def append(self, line: bytes) -> None:
+        """Take one line, without its newline, encoded as UTF-8. Control characters in it are written as ``?``."""
+        if len(self._lines) < self._capacity:
+            self._lines.append(line)
+        else:
+            self._dropped += 1
+
+    def flush(self) -> None:
+        """Write what has been appended, in one write to each sink."""
+        with self._flushing:
+            waiting = [self._lines.popleft() for _ in range(len(self._lines))]
+            dropped, self._dropped = self._dropped, 0
+        if waiting and self.enabled:
+            data = b"".join([line.translate(_CONTROL_TO_QUESTION_MARK) + b"\n" for line in waiting])
+            for sink in logging.getLogger().handlers:
+                if isinstance(sink, ConsoleSink | FileSink):
+                    sink.write_lines(data)
+        if dropped:
+            logging.getLogger(__name__).warning(
+                "Request log lines were dropped: more than %d waited; %d are missing", self._capacity, dropped
+            )
+
+    def close(self) -> None:
+        """Write what is left, and let go of the exit hook."""
+        self.flush()
+        atexit.unregister(self.flush)

@@ -1,0 +1,215 @@
+"""Which settings are there? Every one with its type, default, bounds and meaning, in groups that belong together.
+
+The class docstrings are the headings of ``docs/settings.md``, the descriptions its last column and the comments of
+``.env.example``. A name in capitals is the environment variable: ``port`` is ``PORT``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings
+
+from app.utils.setting_types import (
+    Bytes,
+    Count,
+    Credential,
+    Days,
+    EncryptionKey,
+    ExistingFile,
+    FilePath,
+    Host,
+    LogFormat,
+    LogLevel,
+    Networks,
+    Origins,
+    Ratio,
+    SecondsFromZero,
+    SecondsSetting,
+    SqliteUrl,
+    Switch,
+)
+
+__all__ = ["GROUPS"]
+
+_MEBIBYTE = 1_048_576
+_GIBIBYTE = 1024 * _MEBIBYTE
+
+
+class ListenerSettings(BaseSettings):
+    """Listening."""
+
+    host: Host = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 or :: lets other machines in.")
+    port: Count = Field(8000, ge=1, le=65535, description="TCP port to listen on.")
+    tls_cert_file: ExistingFile | None = Field(
+        None, description="PEM certificate chain; with TLS_KEY_FILE the gateway serves HTTPS."
+    )
+    tls_key_file: ExistingFile | None = Field(None, description="PEM private key of TLS_CERT_FILE.")
+    trusted_proxies: Networks = Field(
+        (), description="Reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed."
+    )
+    cors_origins: Origins = Field(
+        (), description="Web origins whose pages may call the gateway from a browser; * is all."
+    )
+    keepalive_timeout_seconds: SecondsSetting = Field(
+        75, description="How long an idle client connection is kept open between requests."
+    )
+    header_timeout_seconds: SecondsSetting = Field(
+        10, description="How long a client may take to send a request's headers."
+    )
+    body_timeout_seconds: SecondsSetting = Field(30, description="How long a client may pause while it sends a body.")
+
+
+class AccessSettings(BaseSettings):
+    """Keys and secrets."""
+
+    admin_api_key: Credential | None = Field(
+        None,
+        description="The operator's first key; unset: one is made at the first start, in GATEWAY_DATA_DIR/admin.key.",
+    )
+    metrics_key: Credential | None = Field(None, description="A key that may read /metrics and nothing else.")
+    require_client_auth: Switch = Field(default=True, description="Whether calling models takes a key.")
+    encryption_key: EncryptionKey | None = Field(
+        None,
+        description="Encrypts servers' keys at rest; unset: GATEWAY_DATA_DIR/encryption.key, made at the first start.",
+    )
+    gateway_data_dir: FilePath = Field(
+        Path("data"), description="Folder for the key files that the gateway makes itself."
+    )
+
+
+class StorageSettings(BaseSettings):
+    """Database."""
+
+    database_url: SqliteUrl = Field(
+        "sqlite:///./gateway.db", description="The database file, as an SQLite URL; created and migrated at the start."
+    )
+    database_timeout_seconds: SecondsSetting = Field(
+        5, description="How long a statement waits for a locked database before it fails."
+    )
+    health_history_retention_days: Days = Field(
+        30, ge=1, le=3650, description="How long results of health checks are kept."
+    )
+    removed_server_retention_days: Days = Field(
+        90, ge=1, le=3650, description="How long a removed server's record is kept for the history."
+    )
+
+
+class LoggingSettings(BaseSettings):
+    """Logging."""
+
+    log_level: LogLevel = Field("INFO", description="The least severe level that is written.")
+    log_format: LogFormat = Field("console", description="Lines for people (console) or for machines (json).")
+    log_file: FilePath = Field(Path("logs/gateway.log"), description="The log file, written beside the console.")
+    log_max_bytes: Bytes = Field(
+        10 * _MEBIBYTE, ge=1024, le=_GIBIBYTE, description="Size at which the log file is rotated."
+    )
+    log_backup_count: Count = Field(5, ge=1, le=1000, description="How many rotated log files are kept.")
+
+
+class HealthSettings(BaseSettings):
+    """Health checks."""
+
+    health_check_interval_seconds: SecondsSetting = Field(
+        10, description="Time between two checks of a server, give or take a fifth."
+    )
+    health_check_timeout_seconds: SecondsSetting = Field(5, description="How long one check may take.")
+    health_check_concurrency: Count = Field(64, ge=1, le=1000, description="How many checks may run at a time.")
+    unhealthy_threshold: Count = Field(
+        3, ge=1, le=100, description="Failed checks in a row that make a server unhealthy."
+    )
+    healthy_threshold: Count = Field(
+        2, ge=1, le=100, description="Passed checks in a row that make a server healthy again."
+    )
+
+
+class UpstreamSettings(BaseSettings):
+    """Model servers."""
+
+    allowed_server_networks: Networks = Field(
+        (), description="Private networks whose servers may be registered, such as 10.0.0.0/8."
+    )
+    upstream_ca_file: ExistingFile | None = Field(
+        None, description="PEM certificates of authorities trusted for servers, beside the system's own."
+    )
+    connect_timeout_seconds: SecondsSetting = Field(5, description="How long connecting to a server may take.")
+    first_token_timeout_seconds: SecondsSetting = Field(
+        120, description="How long a server may take to begin its answer."
+    )
+    stream_idle_timeout_seconds: SecondsSetting = Field(
+        60, description="How long a stream may be silent once it has begun."
+    )
+    request_timeout_seconds: SecondsSetting = Field(
+        600, description="How long a request may take, with all its attempts and its time in the queue."
+    )
+    upstream_keepalive_seconds: SecondsSetting = Field(
+        4, description="How long an idle connection to a server is kept for the next request."
+    )
+    stall_suspect_seconds: SecondsSetting = Field(
+        3, description="Reserved: silence after which a stream's server is checked; not used yet."
+    )
+    max_answer_hold_bytes: Bytes = Field(
+        8 * _MEBIBYTE,
+        ge=1024,
+        le=_GIBIBYTE,
+        description="How much of an unstreamed answer is held, so that it can be retried.",
+    )
+
+
+class RetrySettings(BaseSettings):
+    """Failover."""
+
+    max_attempts: Count = Field(3, ge=1, le=20, description="How many servers a request is sent to at most.")
+    retry_budget_ratio: Ratio = Field(
+        0.2, ge=0, le=1, description="Retries that each request earns, so that retries can't double the load."
+    )
+    continuation_enabled: Switch = Field(
+        default=True,
+        description="Reserved: whether a broken stream goes on at another server; not used yet.",
+    )
+    max_continuations: Count = Field(
+        3, ge=0, le=20, description="Reserved: how often one stream may go on elsewhere; not used yet."
+    )
+    sse_keepalive_seconds: SecondsSetting = Field(
+        15, description="Silence after which a waiting stream gets a comment that keeps the connection open."
+    )
+
+
+class LimitSettings(BaseSettings):
+    """Limits of a request."""
+
+    max_request_bytes: Bytes = Field(20 * _MEBIBYTE, ge=1024, le=_GIBIBYTE, description="Largest request body.")
+    max_header_bytes: Bytes = Field(
+        16_384, ge=1024, le=_MEBIBYTE, description="Largest request head, all headers together."
+    )
+    max_header_count: Count = Field(100, ge=10, le=10_000, description="How many headers a request may have.")
+    max_json_depth: Count = Field(64, ge=4, le=500, description="How deep a JSON body may be nested.")
+
+
+class QueueSettings(BaseSettings):
+    """Queue and drain."""
+
+    queue_max_size: Count = Field(
+        1000, ge=0, le=1_000_000, description="How many requests may wait for a free server; 0 means none."
+    )
+    queue_max_wait_seconds: SecondsSetting = Field(30, description="How long a request may wait for a free server.")
+    drain_grace_seconds: SecondsFromZero = Field(
+        0, description="Time between /ready turning 503 and the listener closing, for load balancers to notice."
+    )
+    drain_timeout_seconds: SecondsSetting = Field(
+        30, description="How long running answers may go on after the listener closed."
+    )
+
+
+GROUPS: tuple[type[BaseSettings], ...] = (
+    ListenerSettings,
+    AccessSettings,
+    StorageSettings,
+    LoggingSettings,
+    UpstreamSettings,
+    HealthSettings,
+    RetrySettings,
+    QueueSettings,
+    LimitSettings,
+)
