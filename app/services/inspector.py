@@ -7,7 +7,6 @@ where the server itself echoes it.
 
 from __future__ import annotations
 
-import errno
 from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Protocol
@@ -15,8 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from app.services.core.errors import EndpointRefused
 from app.services.core.types import CheckFailure, Inspection
 from app.services.dataplane.fetch import AnswerBroken
-from app.services.dataplane.link import ConnectFailed
-from app.services.dataplane.sockets import AllFailed
+from app.services.dataplane.link import ConnectFailed, ConnectFailure
 from app.services.engines.identify import UNKNOWN, engine_named, identify
 from app.services.engines.interface import Evidence, looks_like_html
 from app.services.engines.reading import NotJson, decode, value_at
@@ -38,8 +36,6 @@ REDACTED: Final = "[redacted]"
 MIN_SECRET_LENGTH: Final = 6
 """Shorter keys ("EMPTY", "none") are placeholders; taking them out would only garble the text."""
 
-_OUR_OWN: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
-"""What the operating system says when the gateway's machine is out of something; no server is at fault."""
 _REDIRECTS: Final = range(300, 400)
 _NOT_READY: Final = frozenset({HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS})
 _KEY_REJECTED: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
@@ -95,7 +91,7 @@ class Inspector:
         except EndpointRefused as error:
             return Inspection(CheckFailure.REFUSED_ADDRESS, error.message)
         except ConnectFailed as error:
-            failure = CheckFailure.NOT_MADE if _is_our_own(error) else CheckFailure.UNREACHABLE
+            failure = CheckFailure.NOT_MADE if error.kind is ConnectFailure.OWN else CheckFailure.UNREACHABLE
             return Inspection(failure, error.reason)
         except AnswerBroken as error:
             reason = error.reason.replace("the answer is larger", "the list of models is larger")
@@ -145,13 +141,6 @@ class Inspector:
         return await self._fetcher.get(
             endpoint, path, api_key=api_key, timeout_seconds=self._timeout_seconds, limit_bytes=limit_bytes
         )
-
-
-def _is_our_own(error: ConnectFailed) -> bool:
-    """Whether a dial failed for want of something on this side."""
-    cause = error.__cause__
-    errors = cause.errors if isinstance(cause, AllFailed) else [cause]
-    return any(isinstance(one, OSError) and one.errno in _OUR_OWN for one in errors)
 
 
 def _judge_status(answer: FetchedAnswer) -> Inspection:

@@ -7,17 +7,18 @@ numbers that ``/metrics`` reads. A key appears by its id, a server by its id, pr
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from app.services.core.board import Board
-from app.services.core.snapshot import Snapshot
-from app.services.dataplane.sides import Outcome
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from app.services.core.board import Board
+    from app.services.core.outcome import Outcome
+    from app.services.core.snapshot import Snapshot
 
 __all__ = ["Ledger", "LineWriter"]
 
@@ -59,6 +60,7 @@ class Ledger:
         lines: the request log.
         snapshot: the registry now, for gauges and to know which model names are real.
         board: the live figures per server.
+        write: makes the line of a request (``core.request_line``).
         clock: wall clock, for the lines' timestamps.
     """
 
@@ -67,11 +69,13 @@ class Ledger:
         lines: LineWriter,
         snapshot: Callable[[], Snapshot],
         board: Board,
+        write: Callable[[Outcome, datetime], bytes],
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._lines = lines
         self._snapshot = snapshot
         self._board = board
+        self._write = write
         self._clock = clock
         self._requests: dict[tuple[str, str, str], int] = {}
         self._tokens: dict[tuple[str, str, str], int] = {}
@@ -91,7 +95,7 @@ class Ledger:
         self._durations.setdefault(model, _Histogram()).observe(outcome.duration_seconds)
         if outcome.first_token_seconds is not None:
             self._first_tokens.setdefault(model, _Histogram()).observe(outcome.first_token_seconds)
-        self._lines.append(_line(outcome, self._clock()))
+        self._lines.append(self._write(outcome, self._clock()))
 
     def render(self) -> bytes:
         """The figures in Prometheus' text format 0.0.4."""
@@ -100,9 +104,14 @@ class Ledger:
     def collect(self) -> Iterator[Metric]:
         """Yield metric families (called by prometheus-client)."""
         yield _counter(
-            "multiverse_requests", "Requests by model, server and status.", ["model", "server", "status"], self._requests
+            "multiverse_requests",
+            "Requests by model, server and status.",
+            ["model", "server", "status"],
+            self._requests,
         )
-        yield _counter("multiverse_tokens", "Tokens by model, server and kind.", ["model", "server", "kind"], self._tokens)
+        yield _counter(
+            "multiverse_tokens", "Tokens by model, server and kind.", ["model", "server", "kind"], self._tokens
+        )
         yield _counter("multiverse_attempts", "Attempts sent to servers.", [], {(): self._attempts})
         yield _histogram("multiverse_request_duration_seconds", "Time from request to end.", self._durations)
         yield _histogram("multiverse_first_token_seconds", "Time from sending to the first event.", self._first_tokens)
@@ -138,32 +147,3 @@ def _histogram(name: str, text: str, histograms: dict[str, _Histogram]) -> Metri
     for model, histogram in histograms.items():
         family.add_metric([model], histogram.buckets(), histogram.total)
     return family
-
-
-def _line(outcome: Outcome, moment: datetime) -> bytes:
-    """One JSON object: the constant sentence and its fields."""
-    usage = outcome.usage
-    return msgspec.json.encode(
-        {
-            "timestamp": moment.isoformat(timespec="milliseconds"),
-            "level": "info",
-            "logger": "gateway.requests",
-            "event": "request finished",
-            "request_id": outcome.request_id,
-            "key_id": outcome.key_id,
-            "path": outcome.path,
-            "model": outcome.model,
-            "server_id": outcome.server_id,
-            "status": outcome.status,
-            "error_code": outcome.error_code,
-            "stream": outcome.stream,
-            "attempts": outcome.attempts,
-            "duration_ms": round(outcome.duration_seconds * 1000, 1),
-            "first_token_ms": None
-            if outcome.first_token_seconds is None
-            else round(outcome.first_token_seconds * 1000, 1),
-            "prompt_tokens": usage.prompt_tokens,
-            "completion_tokens": usage.completion_tokens,
-            "usage_estimated": usage.estimated,
-        }
-    )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from app.utils.logger import get_logger
 
 if TYPE_CHECKING:
-    from app.services.dataplane.sides import Outcome
+    from app.services.core.outcome import Outcome
 
 __all__ = ["Observer"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from typing import Any
@@ -16,6 +16,7 @@ import uvicorn
 from app.services.core.addresses import AddressPolicy, parse_endpoint
 from app.services.core.cors import CorsPolicy
 from app.services.core.keys import KeyRing
+from app.services.core.outcome import Outcome
 from app.services.core.snapshot import build_snapshot
 from app.services.core.types import HealthStatus, ModelEntry, Server
 from app.services.dataplane.asgi import AsgiDoor
@@ -23,10 +24,10 @@ from app.services.dataplane.door import door_factory
 from app.services.dataplane.link import Link, SystemResolver
 from app.services.dataplane.plane import DataPlane
 from app.services.dataplane.reception import Reception
-from app.services.dataplane.sides import Bounds, Limits, Outcome
+from app.services.dataplane.sides import Bounds, Limits
 from app.utils.tasks import TaskKeeper
 
-__all__ = ["ADMIN_KEY", "BOUNDS", "LIMITS", "House", "Told", "open_house", "server"]
+__all__ = ["ADMIN_KEY", "BOUNDS", "LIMITS", "House", "Told", "open_house", "server", "until"]
 
 ADMIN_KEY = "test-admin-key-0123456789"
 LIMITS = Limits(
@@ -74,6 +75,13 @@ class Told:
                 self.changed.clear()
                 await self.changed.wait()
         return self.outcomes[count - 1]
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let the loop turn until something has come about."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
+            await asyncio.sleep(0)
 
 
 @dataclass

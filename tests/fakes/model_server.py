@@ -42,7 +42,9 @@ def json_answer(value: Any, status: str = "200 OK", extra: str = "", content_typ
 
 def event(value: Any) -> bytes:
     """One server-sent event as an HTTP chunk."""
-    text = b"data: " + (value if isinstance(value, bytes) else json.dumps(value, separators=(",", ":")).encode()) + b"\n\n"
+    text = (
+        b"data: " + (value if isinstance(value, bytes) else json.dumps(value, separators=(",", ":")).encode()) + b"\n\n"
+    )
     return chunk(text)
 
 
@@ -136,7 +138,9 @@ class FakeModelServer:
 async def ordinary(server: FakeModelServer, seen: Seen, writer: asyncio.StreamWriter) -> None:
     """Answer as a good server does."""
     if seen.path.endswith("/v1/models"):
-        writer.write(json_answer({"object": "list", "data": [{"id": name, "object": "model"} for name in server.models]}))
+        writer.write(
+            json_answer({"object": "list", "data": [{"id": name, "object": "model"} for name in server.models]})
+        )
     elif seen.method == "POST":
         await answer_chat(server, seen, writer)
     else:
@@ -146,10 +150,24 @@ async def ordinary(server: FakeModelServer, seen: Seen, writer: asyncio.StreamWr
 async def answer_chat(server: FakeModelServer, seen: Seen, writer: asyncio.StreamWriter) -> None:
     wanted = seen.json
     if not wanted.get("stream"):
-        choice = {"index": 0, "message": {"role": "assistant", "content": "".join(server.words)}, "finish_reason": "stop"}
+        choice = {
+            "index": 0,
+            "message": {"role": "assistant", "content": "".join(server.words)},
+            "finish_reason": "stop",
+        }
         usage = {"prompt_tokens": 7, "completion_tokens": len(server.words), "total_tokens": 7 + len(server.words)}
-        writer.write(json_answer({"id": "c1", "object": "chat.completion", "created": 1, "model": wanted["model"],
-                                  "choices": [choice], "usage": usage}))
+        writer.write(
+            json_answer(
+                {
+                    "id": "c1",
+                    "object": "chat.completion",
+                    "created": 1,
+                    "model": wanted["model"],
+                    "choices": [choice],
+                    "usage": usage,
+                }
+            )
+        )
         return
     wants_usage = bool((wanted.get("stream_options") or {}).get("include_usage"))
     writer.write(EVENT_HEAD)

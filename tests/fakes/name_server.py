@@ -1,4 +1,4 @@
-"""A real name server on a UDP port of this machine, whose answers change as a test wants, and a resolver that asks it."""
+"""A real name server on a UDP port of this machine whose answers change as a test wants, and a resolver for it."""
 
 from __future__ import annotations
 
@@ -83,7 +83,5 @@ class NameServerResolver:
 
     async def _ask(self, host: str, kind: str) -> list[str]:
         question = DNSRecord.question(host, kind)
-        raw = await asyncio.to_thread(
-            question.send, "127.0.0.1", self._name_server.port, timeout=self._timeout_seconds
-        )
+        raw = await asyncio.to_thread(question.send, "127.0.0.1", self._name_server.port, timeout=self._timeout_seconds)
         return [str(record.rdata) for record in DNSRecord.parse(raw).rr]

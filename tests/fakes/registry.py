@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -95,6 +95,12 @@ class World:
         return {server.id: server for server in self.installed[-1]}
 
 
+async def wait_until(condition: Callable[[], object]) -> None:
+    """Let other tasks run until something holds."""
+    while not condition():  # noqa: ASYNC110 - the condition is the gateway's own state, which sets no event
+        await asyncio.sleep(0)
+
+
 @asynccontextmanager
 async def registry_world(folder: Path, *, encryption_key: bytes = ENCRYPTION_KEY, clock: FakeClock | None = None):
     """Open the registry of a folder; opening it again is a restart."""
@@ -105,7 +111,7 @@ async def registry_world(folder: Path, *, encryption_key: bytes = ENCRYPTION_KEY
         repository = ServerRepository(database, SecretBox(encryption_key))
         installed: list[tuple[Server, ...]] = []
         parts: list[Registry] = []
-        book = HealthBook(repository, Thresholds(), lambda: parts[0].publish())
+        book = HealthBook(repository, Thresholds(), lambda: [registry.publish() for registry in parts])
         registry = Registry(repository, inspector, book, Publisher(book, installed.append), moment)
         parts.append(registry)
         await registry.load()

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from app.services.core.types import HealthStatus
-from tests.fakes.house import LIMITS, House, open_house, server
+from tests.fakes.house import LIMITS, House, open_house, server, until
 from tests.fakes.model_server import (
     EVENT_HEAD,
     FakeModelServer,
@@ -53,7 +53,10 @@ FAULTS = {
     "an error under 200": (json_answer({"error": {"message": "boom"}}), False),
     "compressed": (json_answer({}, extra="content-encoding: gzip\r\n"), False),
     "cut in the body": (b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{", True),
-    "both lengths": (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", True),
+    "both lengths": (
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        True,
+    ),
     "1xx without end": (b"HTTP/1.1 102 Processing\r\n\r\n" * 50, True),
     "huge headers": (b"HTTP/1.1 200 OK\r\nx-a: " + b"a" * 200_000 + b"\r\n\r\n", True),
     "101": (b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n", True),
@@ -115,7 +118,9 @@ async def test_a_refused_dial_moves_on_and_asks_for_a_check(house: House) -> Non
 
 @pytest.mark.parametrize("status", ["400 Bad Request", "413 Too Large", "422 Unprocessable"])
 async def test_the_clients_own_faults_are_passed_on_and_count_for_nothing(house: House, status: str) -> None:
-    said = json_answer({"object": "error", "message": "max_tokens is too large", "type": "BadRequest", "code": 400}, status)
+    said = json_answer(
+        {"object": "error", "message": "max_tokens is too large", "type": "BadRequest", "code": 400}, status
+    )
     async with serving(broken(said), FakeModelServer()) as (picky, other):
         house.plane.random = iter([0.0, 0.0] * 50).__next__
         house.install(server("picky", picky.url), server("other", other.url))
@@ -139,9 +144,10 @@ async def test_a_first_event_that_is_an_error_is_never_seen(house: House) -> Non
     assert reply.text.endswith("data: [DONE]\n\n")
 
 
+BEGUN = EVENT_HEAD + event({"choices": [{"delta": {"content": "a"}}]})
 CUTS = {
-    "reset in mid-event": (EVENT_HEAD + event({"choices": [{"delta": {"content": "a"}}]}) + chunk(b'data: {"cho'), True),
-    "end without a reason": (EVENT_HEAD + event({"choices": [{"delta": {"content": "a"}}]}) + b"0\r\n\r\n", False),
+    "reset in mid-event": (BEGUN + chunk(b'data: {"cho'), True),
+    "end without a reason": (BEGUN + b"0\r\n\r\n", False),
 }  # fmt: skip
 
 
@@ -220,9 +226,7 @@ async def test_a_client_that_leaves_before_the_answer_begins(house: House) -> No
     async with serving(FakeModelServer(behaviours={"*": never})) as (fake,):
         house.install(server("s1", fake.url))
         asking = asyncio.create_task(house.chat())
-        async with asyncio.timeout(5):
-            while not fake.inference:
-                await asyncio.sleep(0)
+        await until(lambda: fake.inference)
         asking.cancel()
         async with asyncio.timeout(1):
             await fake.lost.wait()
@@ -243,8 +247,7 @@ async def test_a_silent_server_is_left_for_another(shell: str) -> None:
         house.plane.random = iter([0.0, 0.0] * 50).__next__
         house.install(server("mute", mute.url), server("good", good.url))
         asking = asyncio.create_task(house.chat())
-        while not mute.inference:
-            await asyncio.sleep(0)
+        await until(lambda: mute.inference)
         house.tick(LIMITS.first_token_ticks + 1)
         reply = await asking
     assert reply.headers["x-gateway-server-id"] == "good"
@@ -260,8 +263,7 @@ async def test_a_silent_stream_is_kept_alive_and_may_still_move_on(house: House)
         house.plane.random = iter([0.0, 0.0] * 50).__next__
         house.install(server("mute", mute.url), server("good", good.url))
         asking = asyncio.create_task(house.chat(stream=True))
-        while not mute.inference:
-            await asyncio.sleep(0)
+        await until(lambda: mute.inference)
         house.tick(LIMITS.keepalive_ticks + 1)
         house.tick(LIMITS.first_token_ticks)
         reply = await asking
@@ -287,11 +289,9 @@ async def test_full_servers_let_requests_wait_in_order(house: House) -> None:
     async with serving(FakeModelServer(gate=asyncio.Event())) as (fake,):
         house.install(server("s1", fake.url, max_concurrency=1))
         first = asyncio.create_task(house.chat(stream=True))
-        while not fake.inference:
-            await asyncio.sleep(0)
+        await until(lambda: fake.inference)
         second = asyncio.create_task(house.chat())
-        while house.plane.queued == 0:
-            await asyncio.sleep(0)
+        await until(lambda: house.plane.queued)
         assert len(fake.inference) == 1
         assert fake.gate is not None
         fake.gate.set()
@@ -303,11 +303,9 @@ async def test_waiting_too_long_is_a_429_with_retry_after(house: House) -> None:
     async with serving(FakeModelServer(gate=asyncio.Event())) as (fake,):
         house.install(server("s1", fake.url, max_concurrency=1))
         first = asyncio.create_task(house.chat(stream=True))
-        while not fake.inference:
-            await asyncio.sleep(0)
+        await until(lambda: fake.inference)
         second = asyncio.create_task(house.chat())
-        while house.plane.queued == 0:
-            await asyncio.sleep(0)
+        await until(lambda: house.plane.queued)
         house.tick(LIMITS.queue_ticks + 1)
         reply = await second
         assert (reply.status_code, reply.headers["retry-after"]) == (429, "5")
@@ -325,7 +323,9 @@ async def test_a_large_answer_is_relayed_as_it_comes(house: House) -> None:
 
 
 async def test_a_large_answer_that_breaks_is_seen_to_be_cut(house: House) -> None:
-    text = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 99999999\r\n\r\n" + b"x" * (9 * 1024 * 1024)
+    text = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 99999999\r\n\r\n" + b"x" * (
+        9 * 1024 * 1024
+    )
     async with serving(broken(text, close=True)) as (fake,):
         house.install(server("s1", fake.url))
         with pytest.raises(httpx2.RemoteProtocolError):
@@ -362,8 +362,7 @@ async def test_a_removed_server_takes_no_new_requests_and_finishes_the_running_o
     async with serving(FakeModelServer(gate=asyncio.Event())) as (fake,):
         house.install(server("s1", fake.url))
         running = asyncio.create_task(house.chat(stream=True))
-        while not fake.inference:
-            await asyncio.sleep(0)
+        await until(lambda: fake.inference)
         house.install()
         assert (await house.chat()).status_code == 404
         assert fake.gate is not None
@@ -378,11 +377,8 @@ async def test_shutting_down_ends_streams_with_an_error_event(house: House) -> N
     async with serving(FakeModelServer(gate=asyncio.Event())) as (fake,):
         house.install(server("s1", fake.url))
         running = asyncio.create_task(house.chat(stream=True))
-        while not fake.inference:
-            await asyncio.sleep(0)
-        async with asyncio.timeout(5):
-            while house.plane.board.lane("s1").first_token_ewma_seconds == 0.0:
-                await asyncio.sleep(0)
+        await until(lambda: fake.inference)
+        await until(lambda: house.plane.board.lane("s1").first_token_ewma_seconds)
         house.plane.shut()
         reply = await running
     assert '"code":"shutting_down"' in reply.text

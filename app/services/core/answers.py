@@ -6,11 +6,14 @@ Error shapes differ (vLLM 0.33: ``{"error": {..., "code": int}}``, its 401 a bar
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from app.services.core.snapshot import Route, Snapshot
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from app.services.core.snapshot import Route, Snapshot
 
 __all__ = ["client_error", "model_object", "models_list"]
 

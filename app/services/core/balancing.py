@@ -7,10 +7,13 @@ goes first while it has room; servers that just failed come last.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING
 
-from app.services.core.board import Board, Lane
-from app.services.core.snapshot import Candidate
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from app.services.core.board import Board, Lane
+    from app.services.core.snapshot import Candidate
 
 __all__ = ["Full", "choose"]
 

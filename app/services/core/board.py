@@ -6,7 +6,10 @@ end, read by the choice of the next server. Times are monotonic seconds and come
 
 from __future__ import annotations
 
-from collections.abc import Container
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Container
 
 __all__ = ["Board", "Lane"]
 

@@ -43,11 +43,14 @@ class CorsPolicy:
         if not lines:
             return b""
         headers = requested if _HEADER_NAMES.fullmatch(requested) else _USUAL_HEADERS
-        return b"%baccess-control-allow-methods: %b\r\naccess-control-allow-headers: %b\r\naccess-control-max-age: %d\r\n" % (
-            lines,
-            methods,
-            headers,
-            _MAX_AGE_SECONDS,
+        return (
+            b"%baccess-control-allow-methods: %b\r\naccess-control-allow-headers: %b\r\naccess-control-max-age: %d\r\n"
+            % (
+                lines,
+                methods,
+                headers,
+                _MAX_AGE_SECONDS,
+            )
         )
 
     def _allows(self, origin: bytes) -> bool:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from app.services.core.errors import RequestInvalid
-from app.services.core.peek import Peek
 from app.services.core.splice import add_member, set_member
-from app.services.core.types import ModelEntry
+
+if TYPE_CHECKING:
+    from app.services.core.peek import Peek
+    from app.services.core.types import ModelEntry
 
 __all__ = ["forwarded_body"]
 
@@ -38,4 +42,6 @@ def forwarded_body(body: bytes, seen: Peek, model: ModelEntry, *, ask_usage: boo
             return add_member(body, "stream_options", _USAGE_OPTION), True
         return set_member(body, "stream_options", _USAGE_OPTION), True
     except ValueError as error:
-        raise RequestInvalid(f"The body is ambiguous: {error}. Send each member once.", code="duplicate_member") from None
+        raise RequestInvalid(
+            f"The body is ambiguous: {error}. Send each member once.", code="duplicate_member"
+        ) from None

@@ -6,11 +6,17 @@ them: duplicate Host, no Host, ``Transfer-Encoding: gzip, chunked``, Transfer-En
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from app.services.core.errors import BodyTooLarge, HeadTooLarge, RequestInvalid
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 __all__ = ["judge_head", "judge_head_size"]
+
+_LONGEST_NUMBER = 18
+"""Digits of a length that fits 64 bits with room to spare."""
 
 
 def judge_head(headers: Iterable[tuple[bytes, bytes]], http_version: str, max_body_bytes: int) -> None:
@@ -26,7 +32,7 @@ def judge_head(headers: Iterable[tuple[bytes, bytes]], http_version: str, max_bo
         BodyTooLarge: the announced body is over the bound.
     """
     hosts = encodings = lengths = 0
-    length = b""
+    length = b"0"
     for name, value in headers:
         if name == b"host":
             hosts += 1
@@ -37,17 +43,20 @@ def judge_head(headers: Iterable[tuple[bytes, bytes]], http_version: str, max_bo
         elif name == b"content-length":
             lengths += 1
             length = value
+    _judge_counts(hosts, encodings, lengths, http_version)
+    if not length.isdigit():
+        raise _refused("Content-Length must be a number of bytes.")
+    if len(length) > _LONGEST_NUMBER or int(length) > max_body_bytes:
+        raise BodyTooLarge(f"The body is larger than the limit of {max_body_bytes} bytes. Send a shorter one.")
+
+
+def _judge_counts(hosts: int, encodings: int, lengths: int, http_version: str) -> None:
     if hosts > 1 or (hosts == 0 and http_version == "1.1"):
         raise _refused("Send exactly one Host header (RFC 9112, 3.2).")
     if encodings and http_version == "1.0":
         raise _refused("HTTP/1.0 has no Transfer-Encoding. Send a Content-Length.")
     if encodings + lengths > 1:
         raise _refused("Send one Content-Length or one Transfer-Encoding, not several (RFC 9112, 6.3).")
-    if lengths:
-        if not length.isdigit():
-            raise _refused("Content-Length must be a number of bytes.")
-        if len(length) > 18 or int(length) > max_body_bytes:
-            raise BodyTooLarge(f"The body is larger than the limit of {max_body_bytes} bytes. Send a shorter one.")
 
 
 def judge_head_size(count: int, size_bytes: int, max_count: int, max_bytes: int) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from app.services.core.retry import Failure, classify_status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["Events", "Failed", "Opening", "Unusable", "Whole", "judge_opening"]
 
@@ -35,6 +38,8 @@ class Unusable:
     reason: str
 
 
+_LONGEST_NUMBER = 5
+
 Opening = Events | Whole | Failed | Unusable
 _EVENTS = Events()
 _WHOLE = Whole()
@@ -53,7 +58,7 @@ def judge_opening(status: int, headers: Iterable[tuple[bytes, bytes]], *, wants_
             retry_after = value
     failure = classify_status(status)
     if failure is not None:
-        seconds = int(retry_after) if retry_after.isdigit() and len(retry_after) < 6 else None
+        seconds = int(retry_after) if retry_after.isdigit() and len(retry_after) <= _LONGEST_NUMBER else None
         return Failed(failure, seconds)
     if encoding not in (b"", b"identity"):
         return Unusable("the server compressed an answer that was asked for uncompressed")

@@ -1,7 +1,8 @@
 """What does routing need to know of a body? A typed, partial decode that leaves the rest as bytes.
 
 msgspec skips unknown members without building objects (0.22: about 2 us for 1 KB), but it checks that they are
-well-formed JSON. What it does not bound is bounded here: depth (it raises RecursionError at about 1,000) and ``n``.
+well-formed JSON. What it does not bound is bounded here: depth (it raises RecursionError at about 1,000) and ``n``;
+what it does not check is checked here: that the members it skips are UTF-8.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Peek(msgspec.Struct, gc=False):
 
     model: str
     stream: bool | None = None
-    stream_options: StreamOptions | None | msgspec.UnsetType = msgspec.UNSET
+    stream_options: StreamOptions | msgspec.UnsetType | None = msgspec.UNSET
     n: int | None = None
 
     @property
@@ -45,8 +46,10 @@ class Peek(msgspec.Struct, gc=False):
 
 _decode = msgspec.json.Decoder(Peek).decode
 _PATH = re.compile(r" - at `\$\.?([^`\[.]*)")
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
-_NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+_NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b'"[]{}')
+_AS_ARRAYS = bytes.maketrans(b"{}", b"[]")
+_JUNCTIONS = tuple(b"]" * width + b"[" * width for width in (64, 32, 16, 8, 4, 2, 1))
+_SLICE_BYTES = 65536
 
 
 def peek(body: bytes, max_depth: int) -> Peek:
@@ -63,6 +66,8 @@ def peek(body: bytes, max_depth: int) -> Peek:
         raise RequestInvalid("The body is empty. Send a JSON object with at least 'model'.", code="empty_body")
     try:
         seen = _decode(body)
+        if not body.isascii():
+            body.decode()
     except msgspec.ValidationError as error:
         raise _wrong_type(str(error)) from None
     except RecursionError:
@@ -83,20 +88,34 @@ def peek(body: bytes, max_depth: int) -> Peek:
 def depth_exceeds(body: bytes, limit: int) -> bool:
     """Whether arrays and objects of this well-formed JSON nest deeper than ``limit``.
 
-    Nearly every body has fewer opening brackets than the limit; only the others are looked at: strings are cut out,
-    then each round removes the innermost pairs. What is left after ``limit`` rounds was deeper.
+    Nearly every body has fewer opening brackets than the limit; only the others are looked at. Neighbours at one
+    level are merged into one, which keeps the depth, until a single nest ``[[[...]]]`` is left: all in a few passes
+    at the speed of C, however the brackets are arranged.
     """
     if body.count(b"[") + body.count(b"{") <= limit:
         return False
-    brackets = _STRING.sub(b"", body).translate(None, _NOT_BRACKETS)
-    for _round in range(limit):
-        if not brackets:
-            return False
-        shorter = brackets.replace(b"[]", b"").replace(b"{}", b"")
-        if len(shorter) == len(brackets):
-            return True
-        brackets = shorter
-    return bool(brackets)
+    brackets = _brackets(body)
+    while b"][" in brackets:
+        for junction in _JUNCTIONS:
+            brackets = brackets.replace(junction, b"")
+    return len(brackets) > 2 * limit
+
+
+def _brackets(body: bytes) -> bytes:
+    """Keep the brackets outside of strings, all of them as square ones.
+
+    Without escaped quotes each quote opens or closes a string, and two in a row change nothing. What is left is cut
+    at the quotes, a slice at a time, so that a large body is not held as millions of pieces.
+    """
+    if b"\\" in body:
+        body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    marks = body.translate(_AS_ARRAYS, _NOT_STRUCTURE).replace(b'""', b"")
+    kept, inside = bytearray(), 0
+    for start in range(0, len(marks), _SLICE_BYTES):
+        parts = marks[start : start + _SLICE_BYTES].split(b'"')
+        kept += b"".join(parts[inside::2])
+        inside ^= (len(parts) - 1) & 1
+    return bytes(kept)
 
 
 def _too_deep(max_depth: int) -> RequestInvalid:

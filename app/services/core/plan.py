@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from app.services.core.balancing import Full, choose
-from app.services.core.board import Board
 from app.services.core.errors import GatewayError, ModelNotFound, Unavailable
 from app.services.core.retry import RETRY_AFTER_SECONDS
 from app.services.core.snapshot import Candidate, Route, Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from app.services.core.board import Board
 
 __all__ = ["Forward", "Plan", "Queue", "Refuse", "plan", "unknown_model"]
 

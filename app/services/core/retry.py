@@ -5,6 +5,7 @@ failure             moves on  the lane    the client, when none is left
 ==================  ========  ==========  =====================================
 DIAL                yes       suspect     503 unavailable, Retry-After
 DENIED (address)    yes       -           503 unavailable
+OWN (no sockets)    yes       -           503 unavailable
 STALE connection    same one  -           (never seen: dialled anew)
 RESET before head   yes       suspect     502
 OVERLOADED 429/503  yes       cools       429 or 503, Retry-After
@@ -35,6 +36,7 @@ class Failure(StrEnum):
 
     DIAL = "dial"
     DENIED = "denied"
+    OWN = "own"
     RESET = "reset"
     OVERLOADED = "overloaded"
     FAILED = "failed"
@@ -44,8 +46,8 @@ class Failure(StrEnum):
     BROKEN = "broken"
 
 
-_BLAMELESS = frozenset((Failure.DENIED, Failure.OVERLOADED, Failure.NOT_SERVED))
-_FREE = frozenset((Failure.DIAL, Failure.DENIED))
+_BLAMELESS = frozenset((Failure.DENIED, Failure.OWN, Failure.OVERLOADED, Failure.NOT_SERVED))
+_FREE = frozenset((Failure.DIAL, Failure.DENIED, Failure.OWN))
 _STATUS = {
     401: Failure.CREDENTIALS,
     403: Failure.CREDENTIALS,
@@ -116,9 +118,10 @@ def final_error(failure: Failure, status: int | None, model: str, retry_after_se
     """What the client is told when no other server can be tried."""
     wait = retry_after_seconds or RETRY_AFTER_SECONDS
     match failure:
-        case Failure.DIAL | Failure.DENIED:
+        case Failure.DIAL | Failure.DENIED | Failure.OWN:
             return Unavailable(
-                f"No server of model '{model}' can be reached now. Try again in {wait} seconds.", retry_after_seconds=wait
+                f"No server of model '{model}' can be reached now. Try again in {wait} seconds.",
+                retry_after_seconds=wait,
             )
         case Failure.OVERLOADED if status == 429:
             return TooMany(
@@ -131,10 +134,12 @@ def final_error(failure: Failure, status: int | None, model: str, retry_after_se
                 retry_after_seconds=wait,
             )
         case Failure.SILENT:
-            return TooSlow(f"No server of model '{model}' began to answer in time. Try again, or send a shorter prompt.")
+            return TooSlow(
+                f"No server of model '{model}' began to answer in time. Try again, or send a shorter prompt."
+            )
         case Failure.CREDENTIALS:
             return ServerMisbehaved(
-                f"The server of model '{model}' refused the gateway's credentials. Its owner has to update its api_key.",
+                f"The server of model '{model}' refused the gateway's key. Its owner has to update its api_key.",
                 code="server_misconfigured",
             )
         case _:

@@ -6,10 +6,13 @@ never waits for a lock, a framework or a database.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from app.services.core.types import HealthStatus, ModelEntry, Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 __all__ = ["EMPTY", "Candidate", "Route", "Snapshot", "build_snapshot"]
 

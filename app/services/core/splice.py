@@ -1,8 +1,10 @@
 """How is one member of a JSON object replaced without touching another byte of it?
 
 Requests are forwarded byte for byte, so a member is found by its span and cut out, never by decoding and encoding
-the whole. The scanner trusts that the object is well-formed (``peek`` has decoded it); on anything else it raises
-``ValueError`` and the caller keeps the bytes as they are.
+the whole. The scanner trusts that the object is well-formed (``peek`` has decoded it); anything else comes back with
+a splice that makes no sense or raises ``ValueError``, whereupon the caller keeps the bytes as they are.
+
+Names are plain ASCII words: letters and underscores, which a client may still spell with escapes (``"mod\\u0065l"``).
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ _WHITE = re.compile(rb"[ \t\r\n]*+")
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _SCALAR = re.compile(rb"[^ \t\r\n,\]}]++")
 _STRUCTURE = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{}]', re.DOTALL)
+_ESCAPED_ASCII = re.compile(rb"\\u00[2-7]")
 _OPENING = frozenset((b"[", b"{"))
 _CLOSING = frozenset((b"]", b"}"))
 
@@ -47,14 +50,39 @@ def find_member(text: bytes, name: str) -> slice | None:
     Raises:
         ValueError: as for ``set_member``.
     """
-    literal = b'"%b"' % name.encode()
-    found: slice | None = None
     position = _after_white(text, 0)
     if text[position : position + 1] != b"{":
         raise ValueError("not a JSON object")
-    if literal not in text and b"\\u" not in text:  # quotes within a string are escaped: no key can be hidden there
-        return None
-    position = _after_white(text, position + 1)
+    literal = b'"%b"' % name.encode()
+    if b"\\u00" not in text or _ESCAPED_ASCII.search(text) is None:  # no key can be spelt otherwise
+        key = text.find(literal)
+        if key < 0:
+            return None
+        if _is_only_key(text, literal, key):
+            start = _after_white(text, _after_white(text, key + len(literal)) + 1)
+            return slice(start, value_end(text, start))
+    return _scan(text, name, literal, _after_white(text, position + 1))
+
+
+def _is_only_key(text: bytes, literal: bytes, key: int) -> bool:
+    """Whether the words stand in the text once, as a key, and evidently at the top: the usual case, told at a glance.
+
+    A quote that opens a string has no backslash before it. A key in a nested object has two brackets open before it
+    and two to close after it, whatever the strings around hold.
+    """
+    if text.find(literal, key + 1) >= 0 or text[key - 1 : key] == b"\\":
+        return False
+    colon = _after_white(text, key + len(literal))
+    if text[colon : colon + 1] != b":":
+        return False
+    if text.find(b"[", 0, key) < 0 and text.count(b"{", 0, key) == 1:
+        return True
+    return text.find(b"]", key) < 0 and text.count(b"}", key) == 1
+
+
+def _scan(text: bytes, name: str, literal: bytes, position: int) -> slice | None:
+    """Go through all members, from the first one's key on."""
+    found: slice | None = None
     while text[position : position + 1] != b"}":
         key = _STRING.match(text, position)
         if key is None:

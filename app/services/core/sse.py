@@ -63,9 +63,8 @@ class EventSplitter:
             data = self._tail + data
         elif data.endswith(b"\n\n"):
             return data
-        end = max(data.rfind(b"\n\n") + 2, data.rfind(b"\n\r\n") + 3)
-        if end < 3:  # neither was found: -1 + 2 and -1 + 3
-            end = 0
+        line_feeds, returns = data.rfind(b"\n\n"), data.rfind(b"\n\r\n")
+        end = max(line_feeds + 2 if line_feeds >= 0 else 0, returns + 3 if returns >= 0 else 0)
         self._tail = data[end:]
         if len(self._tail) > self.limit_bytes:
             raise EventOverflowError
@@ -87,11 +86,8 @@ def data_of(event: bytes) -> bytes:
     """The payload of an event: its ``data`` lines joined by newlines, without the one leading space."""
     if event.startswith(b"data: ") and event.count(b"\n") == 2 and event.endswith(b"\n\n"):
         return event[6:-2].rstrip(b"\r")
-    payload = []
-    for line in event.splitlines():
-        if line.startswith(b"data:"):
-            payload.append(line[6:] if line.startswith(b"data: ") else line[5:])
-    return b"\n".join(payload)
+    lines = [line[5:] for line in event.splitlines() if line.startswith(b"data:")]
+    return b"\n".join([line.removeprefix(b" ") for line in lines])
 
 
 def has_data(event: bytes) -> bool:
@@ -126,7 +122,8 @@ _EMPTY = (b"null", b"false", b'""', b"{}")
 def is_error(event: bytes) -> bool:
     """Whether a server reports an error inside a stream that it opened with 200.
 
-    Shapes seen: ``{"error": {...}}`` (vLLM 0.33, llama.cpp), ``{"object": "error", ...}`` (SGLang 0.5), ``event: error``.
+    Shapes seen: ``{"error": {...}}`` (vLLM 0.33, llama.cpp), ``{"object": "error", ...}`` (SGLang 0.5),
+    ``event: error``.
     """
     if b"error" not in event:
         return False

@@ -6,12 +6,15 @@ aborted stream, an engine that does not count) the figures are estimated and mar
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from app.services.core.sse import data_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["Usage", "estimate", "read_answer", "usage_of_events"]
 

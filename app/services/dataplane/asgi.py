@@ -126,7 +126,8 @@ class AsgiDoor:
             headers = [(name, value) for name, value in headers if name != b"transfer-encoding"]
             version = "1.0"
         method, text = scope["method"].encode(), path.partition(b"?")[0].decode("latin-1")
-        return self._plane.reception.receive(method, text, headers, version, self._plane.snapshot)
+        peer = scope["client"][0] if scope.get("client") else ""
+        return self._plane.reception.receive(method, text, headers, version, peer, self._plane.snapshot)
 
     async def _read_body(self, receive: Receive) -> bytes:
         parts, size_bytes, limit = [], 0, self._bounds.body_bytes

@@ -6,22 +6,23 @@ Good bytes it hands to the exchange, which owns the client; of failures it tells
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 
 from app.services.core.answers import client_error
-from app.services.core.board import Lane
 from app.services.core.errors import EndpointRefused, RequestInvalid
 from app.services.core.forwarding import forwarded_body
 from app.services.core.opening import Events, Failed, Unusable, Whole, judge_opening
 from app.services.core.relay import AnswerUnusableError, EventRelay, WholeAnswer
 from app.services.core.retry import Failure, blames_server
 from app.services.core.usage import Usage, estimate
-from app.services.dataplane.link import ConnectFailed
+from app.services.dataplane.link import ConnectFailed, ConnectFailure
 
 if TYPE_CHECKING:
+    import asyncio
+
+    from app.services.core.board import Lane
     from app.services.core.snapshot import Candidate
     from app.services.dataplane.exchange import Exchange
     from app.services.dataplane.plane import DataPlane
@@ -95,7 +96,8 @@ class Attempt:
         try:
             upstream = await self._plane.link.dial(server.endpoint, destination.connection)
         except ConnectFailed as error:
-            self._dial_failed(server.id, error.reason, Failure.DIAL)
+            own = error.kind is ConnectFailure.OWN
+            self._dial_failed(server.id, error.reason, Failure.OWN if own else Failure.DIAL)
         except EndpointRefused as error:
             self._dial_failed(server.id, error.message, Failure.DENIED)
         except Exception:
@@ -107,7 +109,8 @@ class Attempt:
 
     def _dial_failed(self, server_id: str, reason: str, failure: Failure) -> None:
         self._dialling = None
-        self._plane.dial_failed(server_id, reason)
+        if failure is not Failure.OWN:  # else no server is at fault
+            self._plane.dial_failed(server_id, reason)
         self._fail(failure)
 
     def _send(self, upstream: Upstream, destination: Destination) -> None:

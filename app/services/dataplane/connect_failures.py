@@ -22,6 +22,8 @@ class ConnectFailure(StrEnum):
     DNS = "dns"
     TLS = "tls"
     RESET = "reset"
+    OWN = "own"
+    """The gateway's own machine is out of something: no server is at fault."""
     OTHER = "other"
 
 
@@ -54,11 +56,22 @@ _BY_ERRNO = {
     errno.EACCES: ("a firewall on the gateway's machine forbids the connection", ConnectFailure.OTHER),
     errno.EPERM: ("a firewall on the gateway's machine forbids the connection", ConnectFailure.OTHER),
     errno.EAFNOSUPPORT: ("the gateway's machine has no IPv6", ConnectFailure.OTHER),
-    errno.EADDRNOTAVAIL: ("the gateway's machine has no free port or no address of this kind", ConnectFailure.OTHER),
-    errno.EMFILE: ("the gateway is out of file descriptors; raise its limit (ulimit -n)", ConnectFailure.OTHER),
-    errno.ENFILE: ("the gateway's machine is out of file descriptors; raise fs.file-max", ConnectFailure.OTHER),
+    errno.EADDRNOTAVAIL: ("the gateway's machine has no free port or no address of this kind", ConnectFailure.OWN),
+    errno.EMFILE: ("the gateway is out of file descriptors; raise its limit (ulimit -n)", ConnectFailure.OWN),
+    errno.ENFILE: ("the gateway's machine is out of file descriptors; raise fs.file-max", ConnectFailure.OWN),
+    errno.ENOBUFS: ("the gateway's machine is out of network buffers", ConnectFailure.OWN),
+    errno.ENOMEM: ("the gateway's machine is out of memory", ConnectFailure.OWN),
 }
-_TELLING = (ConnectFailure.TLS, ConnectFailure.REFUSED, ConnectFailure.RESET, ConnectFailure.TIMEOUT)
+# What one address told beats what another failed with here: in a container without IPv6 every dial to ::1 ends with
+# EADDRNOTAVAIL, and a server that refuses on IPv4 is down all the same.
+_TELLING = (
+    ConnectFailure.TLS,
+    ConnectFailure.REFUSED,
+    ConnectFailure.RESET,
+    ConnectFailure.TIMEOUT,
+    ConnectFailure.OTHER,
+    ConnectFailure.OWN,
+)
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL"})
 _NO_SUCH_NAME = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 

@@ -5,15 +5,14 @@ client's transport. Everything else goes on to FastAPI through the same port, an
 their turn in uvicorn's own queue and are then served by the ASGI way in.
 
 What the door relies on in uvicorn 0.54 (tests hold it): ``cycle`` is only asked for ``response_complete``,
-``disconnected``, ``keep_alive`` and ``message_event.set()``; the parser's callbacks are methods; ``on_response_complete``
-starts the next pipelined request or the keep-alive timer. An exception in a callback would become a plain-text 400, so
-every callback of ours catches its own.
+``disconnected``, ``keep_alive`` and ``message_event.set()``; the parser's callbacks are methods;
+``on_response_complete`` starts the next pipelined request or the keep-alive timer. An exception in a callback would
+become a plain-text 400, so every callback of ours catches its own.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -26,6 +25,7 @@ from app.services.dataplane.reception import Call, Reply, error_reply
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from app.services.dataplane.plane import DataPlane
 
@@ -165,7 +165,8 @@ class Door(HttpToolsProtocol):
             super().on_headers_complete()
             return
         path = self.url.partition(b"?")[0].decode("latin-1")
-        admitted = self._plane.reception.receive(method, path, self.headers, version, self._plane.snapshot)
+        peer = self.client[0] if self.client else ""
+        admitted = self._plane.reception.receive(method, path, self.headers, version, peer, self._plane.snapshot)
         keep_alive = version != "1.0" and self.parser.should_keep_alive()
         call = admitted if isinstance(admitted, Call) else None
         cycle = DoorCall(self, call, keep_alive=keep_alive, chunked=version != "1.0", head_only=method == b"HEAD")
@@ -230,9 +231,9 @@ class Door(HttpToolsProtocol):
         if type(current) is DoorCall and current is not answering and not current.response_complete:
             self._linger()  # answered before its body was whole, and the rest of it is broken
             return
-        if current is not None and type(current) is not DoorCall and not current.response_complete:
-            if not self._take_over(current):
-                return
+        asgi_answers = current is not None and type(current) is not DoorCall and not current.response_complete
+        if asgi_answers and not self._take_over(current):
+            return
         cycle = DoorCall(self, None, keep_alive=False, chunked=True, head_only=False)
         self.cycle = cycle  # type: ignore[assignment]
         reply = error_reply(error, b"")

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, assert_never
 
 from app.services.core import retry, sse
 from app.services.core.errors import GatewayError, ServerMisbehaved, TooMany, TooSlow, error_event
+from app.services.core.outcome import CLIENT_LEFT, Outcome
 from app.services.core.plan import Forward, Queue, Refuse, plan
 from app.services.core.usage import Usage
 from app.services.dataplane.attempt import Attempt
 from app.services.dataplane.reception import Call, error_reply
-from app.services.dataplane.sides import CLIENT_LEFT, ClientSide, Outcome
 
 if TYPE_CHECKING:
     from app.services.core.peek import Peek
     from app.services.core.retry import Failure
     from app.services.dataplane.plane import DataPlane
+    from app.services.dataplane.sides import ClientSide
 
 __all__ = ["Exchange"]
 
@@ -256,6 +257,7 @@ class Exchange:
             self,
             Outcome(
                 request_id=call.request_id.decode("latin-1"),
+                client=call.client,
                 key_id=call.principal.key_id,
                 path=call.path,
                 model=self.model,

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from app.services.core.types import Endpoint
-from app.services.dataplane.link import Link
 from app.services.dataplane.upstream import Upstream
 from app.services.dataplane.wire import get_head
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from app.services.core.types import Endpoint
+    from app.services.dataplane.link import Link
+
 __all__ = ["AnswerBroken", "FetchedAnswer", "Fetcher"]
 
-DEFAULT_LIMIT_BYTES = 4 * 1024 * 1024
+_MEBIBYTE = 1_048_576
+DEFAULT_LIMIT_BYTES = 4 * _MEBIBYTE
 
 
 class AnswerBroken(Exception):
@@ -109,4 +114,4 @@ def _forget(_upstream: Upstream, _reusable: bool) -> None:  # noqa: FBT001 - the
 
 
 def _size(size_bytes: int) -> str:
-    return f"{size_bytes // 1048576} MiB" if size_bytes >= 1048576 else f"{size_bytes // 1024} KiB"
+    return f"{size_bytes // _MEBIBYTE} MiB" if size_bytes >= _MEBIBYTE else f"{size_bytes // 1024} KiB"

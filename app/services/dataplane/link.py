@@ -16,18 +16,15 @@ from app.services.core.addresses import AddressPolicy, Allowed, Denied, judge_al
 from app.services.core.errors import EndpointRefused
 from app.services.dataplane.connect_failures import ConnectFailed, ConnectFailure, ConnectStage, explain, explain_all
 from app.services.dataplane.resolver import Resolver, SystemResolver
-from app.services.dataplane.sockets import AllFailed, connect_first
+from app.services.dataplane.sockets import AllFailed, connect_first, secure
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Sequence
 
     from app.services.core.types import Endpoint
+    from app.services.dataplane.sockets import Doorstep
 
 __all__ = ["ConnectFailed", "ConnectFailure", "Link", "Resolver", "SystemResolver", "default_tls_context"]
-
-_TLS_SHUTDOWN_SECONDS = 1.0
-"""How long a closing TLS connection waits for the server's farewell; asyncio's 30 s would hold its socket as long."""
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
@@ -83,9 +80,9 @@ class Link:
             async with asyncio.timeout(self._connect_timeout_seconds):
                 addresses = self._judged(endpoint, await self._addresses(endpoint))
                 stage = ConnectStage.CONNECTING
-                opened = await connect_first(addresses, endpoint.port)
+                doorstep = await connect_first(addresses, endpoint.port)
                 stage = ConnectStage.SECURING if endpoint.scheme == "https" else stage
-                return await self._attach(endpoint, opened, protocol_factory)
+                return await self._hand_over(endpoint, doorstep, protocol_factory)
         except AllFailed as failure:
             raise explain_all(failure.errors, endpoint.host, self._connect_timeout_seconds) from failure
         except OSError as error:
@@ -108,20 +105,17 @@ class Link:
             case _:
                 assert_never(verdict)
 
-    async def _attach(self, endpoint: Endpoint, opened: socket.socket, protocol_factory: Callable[[], P]) -> P:
-        """Put transport and protocol, and TLS for ``https``, on a connected socket."""
-        secure = endpoint.scheme == "https"
+    async def _hand_over(self, endpoint: Endpoint, plain: Doorstep, protocol_factory: Callable[[], P]) -> P:
+        """Give a fresh connection, with TLS over it for ``https``, to a new protocol."""
         try:
-            _transport, protocol = await asyncio.get_running_loop().create_connection(
-                protocol_factory,
-                sock=opened,
-                ssl=self._tls_context if secure else None,
-                server_hostname=endpoint.host if secure else None,
-                # Ours ends first: it counts the whole dial, and its words tell how far that came.
-                ssl_handshake_timeout=2 * self._connect_timeout_seconds if secure else None,
-                ssl_shutdown_timeout=_TLS_SHUTDOWN_SECONDS if secure else None,
-            )
+            doorstep = plain
+            if endpoint.scheme == "https":
+                # Our deadline ends before this one: it counts the whole dial, and its words tell how far that came.
+                handshake_seconds = 2 * self._connect_timeout_seconds
+                doorstep = await secure(plain, self._tls_context, endpoint.host, handshake_seconds)
+            protocol = protocol_factory()
+            doorstep.hand_over(protocol)
         except BaseException:
-            opened.close()
+            plain.abort()
             raise
         return protocol

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
 from random import random
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from app.services.core.board import Board
 from app.services.core.errors import GatewayError
@@ -14,10 +13,15 @@ from app.services.core.peek import peek
 from app.services.core.retry import RetryBudget
 from app.services.core.snapshot import EMPTY, Snapshot
 from app.services.dataplane.exchange import Exchange
-from app.services.dataplane.link import Link
 from app.services.dataplane.pool import Pool
 from app.services.dataplane.reception import Call, Reception, error_reply
-from app.services.dataplane.sides import Bounds, ClientSide, Limits, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable
+
+    from app.services.core.outcome import Outcome
+    from app.services.dataplane.link import Link
+    from app.services.dataplane.sides import Bounds, ClientSide, Limits
 
 __all__ = ["TICK_SECONDS", "DataPlane", "Observer", "Spawner", "Waiting"]
 
@@ -57,7 +61,7 @@ class Waiting(Protocol):
 class DataPlane:
     """The way of all requests. Handed only frozen values; knows neither settings, nor SQL, nor the web framework."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the composition root names each part once
         self,
         *,
         link: Link,

@@ -7,13 +7,17 @@ written into a connection that the server is closing has to be dialled anew.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import chain
+from typing import TYPE_CHECKING
 
-from app.services.core.snapshot import Snapshot
-from app.services.core.types import Server
 from app.services.dataplane.upstream import Upstream
 from app.services.dataplane.wire import post_head
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from app.services.core.snapshot import Snapshot
+    from app.services.core.types import Server
 
 __all__ = ["Destination", "Pool"]
 
@@ -85,7 +89,7 @@ class Pool:
     """All destinations by server id."""
 
     def __init__(self, keepalive_ticks: int, on_idle_lost: Callable[[str], None]) -> None:
-        """Args: keepalive_ticks: how long an idle connection is kept; on_idle_lost: told of a server that closed one."""
+        """Args: keepalive_ticks: how long idle connections are kept; on_idle_lost: told which server closed one."""
         self._keepalive_ticks = keepalive_ticks
         self._on_idle_lost = on_idle_lost
         self._destinations: dict[str, Destination] = {}

@@ -6,20 +6,26 @@ Both ways in ask here, so that a key, a path or a size is judged alike by both, 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from secrets import token_hex
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from app.services.core.answers import model_object, models_list
-from app.services.core.cors import CorsPolicy
 from app.services.core.errors import GatewayError, MethodNotAllowed, NotAuthenticated, render
 from app.services.core.http_rules import judge_head
 from app.services.core.keys import KeyRing, Principal, Role, extract_credential
 from app.services.core.plan import unknown_model
-from app.services.core.snapshot import Snapshot
+from app.services.core.proxies import client_address
 from app.services.core.surfaces import Inference, ListModels, OneModel, Preflight, match
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from ipaddress import IPv4Network, IPv6Network
+
+    from app.services.core.cors import CorsPolicy
+    from app.services.core.snapshot import Snapshot
 
 __all__ = ["ANONYMOUS", "Call", "Reception", "Reply", "error_reply"]
 
@@ -43,6 +49,7 @@ class Call:
     path: str
     principal: Principal
     request_id: bytes
+    client: str
     lines: bytes
     """Header lines that every answer to this request carries: its id and what CORS asks for."""
 
@@ -50,13 +57,22 @@ class Call:
 class Reception:
     """Judges heads. Holds only frozen values, so one instance serves all connections."""
 
-    __slots__ = ("_cors", "_key_ring", "_max_body_bytes", "_require_auth")
+    __slots__ = ("_cors", "_key_ring", "_max_body_bytes", "_require_auth", "_trusted_proxies")
 
-    def __init__(self, key_ring: KeyRing, cors: CorsPolicy, *, require_auth: bool, max_body_bytes: int) -> None:
+    def __init__(
+        self,
+        key_ring: KeyRing,
+        cors: CorsPolicy,
+        *,
+        require_auth: bool,
+        max_body_bytes: int,
+        trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = (),
+    ) -> None:
         self._key_ring = key_ring
         self._cors = cors
         self._require_auth = require_auth
         self._max_body_bytes = max_body_bytes
+        self._trusted_proxies = trusted_proxies
 
     def receive(
         self,
@@ -64,6 +80,7 @@ class Reception:
         path: str,
         headers: Sequence[tuple[bytes, bytes]],
         http_version: str,
+        peer: str,
         snapshot: Snapshot,
     ) -> Reply | Call:
         """Judge one head.
@@ -73,9 +90,10 @@ class Reception:
             path: raw, without the query.
             headers: names in lower case.
             http_version: ``1.0`` or ``1.1``.
+            peer: the address that the connection came from.
             snapshot: the registry now, for the routes that list models.
         """
-        request_id, origin, requested = b"", b"", b""
+        request_id = origin = requested = forwarded_for = b""
         for name, value in headers:
             if name == b"x-request-id":
                 request_id = value
@@ -83,6 +101,8 @@ class Reception:
                 origin = value
             elif name == b"access-control-request-headers":
                 requested = value
+            elif name == b"x-forwarded-for":
+                forwarded_for = b"%b,%b" % (forwarded_for, value) if forwarded_for else value
         if not _SANE_REQUEST_ID.fullmatch(request_id):
             request_id = token_hex(16).encode()
         lines = b"x-request-id: %b\r\n%b" % (request_id, self._cors.answer_headers(origin))
@@ -93,7 +113,8 @@ class Reception:
                 return self._preflight(surface, request_id, origin, requested)
             principal = self._authenticate(headers)
             if isinstance(surface, Inference):
-                return Call(surface.path, principal, request_id, lines)
+                client = client_address(peer, forwarded_for, self._trusted_proxies)
+                return Call(surface.path, principal, request_id, client, lines)
             return Reply(200, lines + b"content-type: application/json\r\n", _models(surface, snapshot))
         except GatewayError as error:
             return error_reply(error, lines)

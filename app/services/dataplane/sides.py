@@ -1,16 +1,11 @@
-"""What do an exchange and its surroundings tell each other? The client's side, and the outcome at the end."""
+"""What does an exchange ask of the way in, and what are both bound by?"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Protocol
 
-from app.services.core.usage import Usage
-
-__all__ = ["CLIENT_LEFT", "Bounds", "ClientSide", "Limits", "Outcome"]
-
-CLIENT_LEFT = 499
-"""nginx's status for a client that closed before the answer; only ever seen in logs and figures."""
+__all__ = ["Bounds", "ClientSide", "Limits"]
 
 
 class ClientSide(Protocol):
@@ -53,21 +48,3 @@ class Limits:
     max_attempts: int
     max_json_depth: int
     hold_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a request, for figures and the log. Never a prompt, an answer or a key."""
-
-    request_id: str
-    key_id: str
-    path: str
-    model: str
-    server_id: str | None
-    status: int
-    error_code: str | None
-    stream: bool
-    attempts: int
-    duration_seconds: float
-    first_token_seconds: float | None
-    usage: Usage

@@ -8,10 +8,12 @@ and a connection is reused only after an answer that ended exactly where it shou
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import httptools
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Upstream", "UpstreamListener"]
 
@@ -154,7 +156,7 @@ class Upstream(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """An end without length is an end; any other is a break."""
         listener, self._listener = self._listener, None
-        self._on_free(self, False)
+        self._on_free(self, False)  # noqa: FBT003 - a callback takes no names
         if listener is None:
             return
         unframed = self._content_length is None and self._transfer_encoding is None

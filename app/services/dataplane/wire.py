@@ -5,8 +5,12 @@ The headers are an allow-list written here: no header of a client (keys, cookies
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from app import __version__
-from app.services.core.types import Endpoint
+
+if TYPE_CHECKING:
+    from app.services.core.types import Endpoint
 
 __all__ = ["get_head", "post_head"]
 

@@ -41,8 +41,8 @@ NOT_PUBLIC = [
     "fdff:ffff::1", "fec0::1", "feff::1", "2001:db8::1", "3fff::1", "100::1", "100:0:0:1::1", "2001:2::1", "2001:10::1",
     "2001:20::1", "5f00::1", "4000::1", "200::1", "::ffff:127.0.0.1", "::ffff:10.0.0.5", "::ffff:7f00:1", "::7f00:1",
     "::808:808", "::ffff:0:7f00:1", "64:ff9b::7f00:1", "64:ff9b::a00:5", "64:ff9b:1::808:808", "64:ff9b:2::1",
-    "2002:7f00:1::", "2002:a00:5::1", "2002:808:808::1", "2001:0:808:808::f7f7:f7f7", "2400::5efe:7f00:1", "2400::200:5efe:a00:5",
-    "64:ff9b:0:1::808:808", "64::1",
+    "2002:7f00:1::", "2002:a00:5::1", "2002:808:808::1", "2001:0:808:808::f7f7:f7f7", "2400::5efe:7f00:1",
+    "2400::200:5efe:a00:5", "64:ff9b:0:1::808:808", "64::1",
 ]  # fmt: skip
 
 
@@ -153,7 +153,9 @@ class TestOwnListener:
         assert isinstance(judge(address, 8001, policy), Allowed)
 
     def test_a_listener_in_another_spelling_is_the_same(self) -> None:
-        policy = AddressPolicy(EVERYTHING_ALLOWED.allowed_networks, frozenset({("::ffff:10.0.0.3", 1), ("FD12:0::1", 2)}))
+        policy = AddressPolicy(
+            EVERYTHING_ALLOWED.allowed_networks, frozenset({("::ffff:10.0.0.3", 1), ("FD12:0::1", 2)})
+        )
         assert isinstance(judge("10.0.0.3", 1, policy), Denied)
         assert isinstance(judge("fd12::1", 2, policy), Denied)
 
@@ -182,7 +184,8 @@ class TestAllAnswers:
 
 
 CARRIERS = [
-    "::ffff:{0}:{1}", "::ffff:0:{0}:{1}", "64:ff9b::{0}:{1}", "64:ff9b:1::{0}:{1}", "2002:{0}:{1}::1", "2400::5efe:{0}:{1}",
+    "::ffff:{0}:{1}", "::ffff:0:{0}:{1}", "64:ff9b::{0}:{1}", "64:ff9b:1::{0}:{1}", "2002:{0}:{1}::1",
+    "2400::5efe:{0}:{1}",
 ]  # fmt: skip
 
 
@@ -200,11 +203,13 @@ def test_whatever_is_denied_plain_is_denied_inside_every_carrier(address: IPv4Ad
 def test_what_the_standard_library_calls_private_is_never_public_here(address: IPv4Address | IPv6Address) -> None:
     if isinstance(judge(str(address), 80, NOTHING_ALLOWED), Allowed):
         assert address.is_global or (isinstance(address, IPv6Address) and embedded_addresses(address))
-        assert not (address.is_multicast or address.is_loopback or address.is_link_local or address.is_unspecified)
+        assert not any((address.is_multicast, address.is_loopback, address.is_link_local, address.is_unspecified))
 
 
 @given(st.ip_addresses(), st.integers(min_value=1, max_value=65535))
-def test_every_literal_gets_a_verdict_and_an_allowed_one_is_itself(address: IPv4Address | IPv6Address, port: int) -> None:
+def test_every_literal_gets_a_verdict_and_an_allowed_one_is_itself(
+    address: IPv4Address | IPv6Address, port: int
+) -> None:
     verdict = judge(str(address), port, EVERYTHING_ALLOWED)
     if isinstance(verdict, Allowed):
         mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None

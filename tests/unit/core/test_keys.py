@@ -58,7 +58,9 @@ class TestForm:
         changed = key[:position] + key[position + 1] + key[position] + key[position + 2 :]
         assert looks_minted(changed) is (KeyForm.MINTED if changed == key else KeyForm.MISTYPED)
 
-    @pytest.mark.parametrize("key", [KEY[:-1], KEY + "a", "mvk_", KEY.upper(), "MVK_" + KEY[4:], KEY + "\n", KEY[:20] + "-" * 20])
+    @pytest.mark.parametrize(
+        "key", [KEY[:-1], KEY + "a", "mvk_", KEY.upper(), "MVK_" + KEY[4:], KEY + "\n", KEY[:20] + "-" * 20]
+    )
     def test_what_begins_like_ours_and_does_not_fit_is_mistyped(self, key: str) -> None:
         assert looks_minted(key) is KeyForm.MISTYPED
 
@@ -189,7 +191,9 @@ class TestKeyRing:
             with pytest.raises(NotAuthenticated):
                 ring.authenticate(other.encode())
 
-    @pytest.mark.parametrize("key", ["", "fifteen-letters", "k" * 257, "a key with some spaces", "ein-schlüssel-mit-ü", "k" * 16 + "\n"])
+    @pytest.mark.parametrize(
+        "key", ["", "fifteen-letters", "k" * 257, "a key with some spaces", "ein-schlüssel-mit-ü", "k" * 16 + "\n"]
+    )
     def test_an_admin_key_of_a_wrong_form_stops_the_start(self, key: str) -> None:
         with pytest.raises(ValueError, match="ADMIN_API_KEY must have 16 to 256 visible ASCII characters"):
             KeyRing.with_admin(key)

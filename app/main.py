@@ -1,0 +1,193 @@
+"""How is the gateway put together? The composition root: settings -> services -> the FastAPI ``app``.
+
+Nothing else builds objects. ``uvicorn app.main:app`` serves everything through plain ASGI; ``multiverse serve`` runs
+the same application behind the door, which takes ``/v1/`` in before ASGI does.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from secrets import token_bytes
+from typing import TYPE_CHECKING, Any
+
+from starlette.middleware.cors import CORSMiddleware
+
+from app import __version__
+from app.lifespan import Parts, begin_drain, make_lifespan
+from app.routers.api import create_api
+from app.routers.middleware import Bounds as HttpBounds
+from app.services.core.addresses import AddressPolicy
+from app.services.core.cors import CorsPolicy
+from app.services.core.keys import KeyRing, mint
+from app.services.core.surfaces import PREFIX
+from app.services.dataplane.asgi import AsgiDoor
+from app.services.dataplane.link import Link, SystemResolver, default_tls_context
+from app.services.dataplane.plane import TICK_SECONDS, DataPlane
+from app.services.dataplane.reception import Reception
+from app.services.dataplane.sides import Bounds, Limits
+from app.services.observer import Observer
+from app.services.registry.secrets import EncryptionKeyInvalid, load_or_create_admin_key
+from app.utils.config import Settings, SettingsInvalid, load_settings
+from app.utils.logger import configure_logging, get_logger
+from app.utils.own_addresses import own_listeners
+from app.utils.tasks import TaskKeeper
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from app.services.dataplane.resolver import Resolver
+
+__all__ = ["create_app"]
+
+logger = get_logger("gateway")
+
+_INFERENCE = PREFIX.decode()
+_ADMIN_BODY_BYTES = 1_048_576
+"""Documents of the admin API are small; only inference takes MAX_REQUEST_BYTES."""
+
+
+class InferenceFirst:
+    """Hands ``/v1/`` to the data plane and everything else on to FastAPI."""
+
+    def __init__(self, app: ASGIApp, inference: AsgiDoor) -> None:
+        self._app = app
+        self._inference = inference
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection scope."""
+        if scope["type"] == "http" and scope["path"].startswith(_INFERENCE):
+            await self._inference(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+def create_app(settings: Settings, *, resolver: Resolver | None = None, own_signals: bool = False) -> FastAPI:
+    """Build the gateway. ``app.state.plane`` is there at once, ``app.state.gateway`` once it has started.
+
+    Args:
+        settings: validated; nothing else is read from the environment.
+        resolver: turns names into addresses; the system's when left out.
+        own_signals: drain on SIGTERM by a handler of our own, for servers that know nothing of draining.
+
+    Raises:
+        EncryptionKeyInvalid: a key file can't be used.
+        OSError: a file or folder can't be read or made.
+    """
+    _configure_log(settings)
+    key_ring = KeyRing.with_admin(_admin_key(settings))
+    tasks, observer = TaskKeeper(), Observer()
+    link = _link(settings, resolver or SystemResolver())
+    plane = _plane(settings, link, tasks, observer, key_ring)
+    parts = Parts(settings=settings, key_ring=key_ring, link=link, plane=plane, tasks=tasks, observer=observer)
+    app = create_api(
+        __version__,
+        lifespan=make_lifespan(parts, own_signals=own_signals),
+        bounds=HttpBounds(
+            body_bytes=min(settings.max_request_bytes, _ADMIN_BODY_BYTES),
+            head_bytes=settings.max_header_bytes,
+            headers=settings.max_header_count,
+            body_seconds=settings.body_timeout_seconds,
+        ),
+    )
+    app.state.plane = plane
+    app.state.begin_drain = lambda: begin_drain(app, settings)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["*"],
+            expose_headers=["X-Request-ID"],
+        )
+    app.add_middleware(InferenceFirst, inference=AsgiDoor(plane))
+    return app
+
+
+def _configure_log(settings: Settings) -> None:
+    configure_logging(
+        level=settings.log_level,
+        log_format=settings.log_format,
+        file=settings.log_file,
+        max_bytes=settings.log_max_bytes,
+        backup_count=settings.log_backup_count,
+        secrets=settings.secret_values(),
+    )
+    for unknown in settings.unknown_names():
+        logger.warning("A setting has an unknown name", setting=unknown)
+
+
+def _admin_key(settings: Settings) -> str:
+    if settings.admin_api_key is not None:
+        return settings.admin_api_key.get_secret_value()
+    path = settings.gateway_data_dir / "admin.key"
+    made = not path.exists()
+    key = load_or_create_admin_key(path, lambda: mint(token_bytes(32)))
+    if made:
+        logger.info("An admin key was made; read it from this file", path=str(path.resolve()))
+    return key
+
+
+def _link(settings: Settings, resolver: Resolver) -> Link:
+    context = default_tls_context()
+    if settings.upstream_ca_file is not None:
+        context.load_verify_locations(settings.upstream_ca_file)
+    listeners = own_listeners(settings.host, settings.port)
+    policy = AddressPolicy(allowed_networks=settings.allowed_server_networks, own_listeners=listeners)
+    return Link(policy, resolver, connect_timeout_seconds=settings.connect_timeout_seconds, tls_context=context)
+
+
+def _plane(settings: Settings, link: Link, tasks: TaskKeeper, observer: Observer, key_ring: KeyRing) -> DataPlane:
+    limits = Limits(
+        request_ticks=_ticks(settings.request_timeout_seconds),
+        first_token_ticks=_ticks(settings.first_token_timeout_seconds),
+        idle_ticks=_ticks(settings.stream_idle_timeout_seconds),
+        keepalive_ticks=_ticks(settings.sse_keepalive_seconds),
+        queue_ticks=_ticks(settings.queue_max_wait_seconds),
+        queue_size=settings.queue_max_size,
+        max_attempts=settings.max_attempts,
+        max_json_depth=settings.max_json_depth,
+        hold_bytes=settings.max_answer_hold_bytes,
+    )
+    bounds = Bounds(
+        header_count=settings.max_header_count,
+        header_bytes=settings.max_header_bytes,
+        body_bytes=settings.max_request_bytes,
+        header_ticks=_ticks(settings.header_timeout_seconds),
+        body_ticks=_ticks(settings.body_timeout_seconds),
+    )
+    reception = Reception(
+        key_ring,
+        CorsPolicy(settings.cors_origins),
+        require_auth=settings.require_client_auth,
+        max_body_bytes=settings.max_request_bytes,
+        trusted_proxies=settings.trusted_proxies,
+    )
+    return DataPlane(
+        link=link,
+        reception=reception,
+        limits=limits,
+        bounds=bounds,
+        tasks=tasks,
+        observer=observer,
+        pool_keepalive_ticks=_ticks(settings.upstream_keepalive_seconds),
+        retry_ratio=settings.retry_budget_ratio,
+    )
+
+
+def _ticks(seconds: float) -> int:
+    return max(1, math.ceil(seconds / TICK_SECONDS))
+
+
+def __getattr__(name: str) -> Any:
+    """Build ``app`` when it is first asked for, as ``uvicorn app.main:app`` does, and not on every import."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        built = create_app(load_settings(), own_signals=True)
+    except (SettingsInvalid, EncryptionKeyInvalid) as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(2) from error
+    globals()["app"] = built
+    return built
