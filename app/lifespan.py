@@ -24,6 +24,7 @@ from app.services.core.request_line import json_line, text_line
 from app.services.core.snapshot import build_snapshot
 from app.services.dataplane.fetch import Fetcher
 from app.services.dataplane.plane import TICK_SECONDS
+from app.services.dataplane.resolver import SystemResolver
 from app.services.inspector import Inspector
 from app.services.ledger import Ledger
 from app.services.prober import Pace, Prober, ProbeTarget
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from app.services.core.keys import KeyRing
     from app.services.dataplane.link import Link
     from app.services.dataplane.plane import DataPlane
+    from app.services.dataplane.resolver import Resolver
     from app.services.observer import Observer
     from app.services.registry.records import ServerRecord
     from app.utils.config import Settings
@@ -67,6 +69,7 @@ class Parts:
 
     settings: Settings
     key_ring: KeyRing = field(repr=False)
+    names: Resolver
     link: Link
     plane: DataPlane
     tasks: TaskKeeper
@@ -79,6 +82,8 @@ def make_lifespan(parts: Parts, *, own_signals: bool) -> Callable[[FastAPI], Any
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            if isinstance(parts.names, SystemResolver):
+                stack.callback(parts.names.close)
             gateway = await _start(parts, stack)
             app.state.gateway = gateway
             if own_signals:

@@ -78,9 +78,12 @@ def create_app(settings: Settings, *, resolver: Resolver | None = None, own_sign
     _configure_log(settings)
     key_ring = KeyRing.with_admin(_admin_key(settings))
     tasks, observer = TaskKeeper(), Observer()
-    link = _link(settings, resolver or SystemResolver())
+    names = resolver or SystemResolver()
+    link = _link(settings, names)
     plane = _plane(settings, link, tasks, observer, key_ring)
-    parts = Parts(settings=settings, key_ring=key_ring, link=link, plane=plane, tasks=tasks, observer=observer)
+    parts = Parts(
+        settings=settings, key_ring=key_ring, names=names, link=link, plane=plane, tasks=tasks, observer=observer
+    )
     app = create_api(
         __version__,
         lifespan=make_lifespan(parts, own_signals=own_signals),

@@ -1,0 +1,132 @@
+"""What does the registry know of a server, and what does routing see of it at a given moment?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from app.services.core.types import Endpoint, ModelEntry, Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from app.services.core.health import CheckRecord, HealthState
+
+__all__ = ["NO_HOLD", "UNREADABLE_KEY", "Hold", "LoadedServer", "ServerRecord", "next_expiry", "reason_of", "to_server"]
+
+UNREADABLE_KEY: Final = "stored key cannot be decrypted: set api_key anew"
+"""What an owner reads when the encryption key is not the one that the server's key was stored with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """One reason to send a server no new work: a pause, a quarantine, a block or a drain.
+
+    ``until`` is timezone-aware UTC, None for "until it is undone". A hold whose time has passed stays stored as it was
+    and counts as lifted.
+    """
+
+    active: bool = False
+    reason: str = ""
+    until: datetime | None = None
+
+    def in_force(self, now: datetime) -> bool:
+        """Whether it keeps work away at this moment."""
+        return self.active and (self.until is None or now < self.until)
+
+
+NO_HOLD: Final = Hold()
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRecord:
+    """All that is stored of one server but for its health, which changes by itself (``HealthState``).
+
+    ``owner`` is the id of the key that registered it. ``api_key`` is the server's own key in the clear, in memory
+    alone; ``key_unreadable`` says that one is stored which the present encryption key does not open.
+    """
+
+    id: str
+    endpoint: Endpoint
+    models: tuple[ModelEntry, ...]
+    created_at: datetime
+    updated_at: datetime
+    owner: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    key_unreadable: bool = False
+    engine: str = "unknown"
+    discovers_models: bool = False
+    max_concurrency: int | None = None
+    priority: int = 0
+    weight: float = 1.0
+    share: str = "everyone"
+    capabilities: Mapping[str, object] = field(default_factory=dict)
+    metadata: Mapping[str, object] = field(default_factory=dict)
+    paused: Hold = NO_HOLD
+    quarantined: Hold = NO_HOLD
+    blocked: Hold = NO_HOLD
+    draining: Hold = NO_HOLD
+
+    @property
+    def holds(self) -> dict[str, Hold]:
+        """The four holds by name, the operator's word first."""
+        return {
+            "blocked": self.blocked,
+            "quarantined": self.quarantined,
+            "paused": self.paused,
+            "draining": self.draining,
+        }
+
+    def held(self, holds: Mapping[str, Hold], now: datetime) -> ServerRecord:
+        """Return the record with these holds set or lifted, by name."""
+        changes: dict[str, Any] = dict(holds)
+        return replace(self, updated_at=now, **changes)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedServer:
+    """One server as the database gives it at the start: the record, its last known health, its checks newest first."""
+
+    record: ServerRecord
+    health: HealthState
+    history: tuple[CheckRecord, ...] = ()
+
+
+def to_server(record: ServerRecord, health: HealthState, now: datetime) -> Server:
+    """Say what routing sees of a server at this moment."""
+    return Server(
+        id=record.id,
+        endpoint=record.endpoint,
+        models=record.models,
+        api_key=record.api_key,
+        engine=record.engine,
+        max_concurrency=record.max_concurrency,
+        priority=record.priority,
+        weight=record.weight,
+        health=health.status,
+        missing_models=health.missing_models,
+        paused=record.paused.in_force(now),
+        quarantined=record.quarantined.in_force(now),
+        blocked=record.blocked.in_force(now),
+        draining=record.draining.in_force(now),
+    )
+
+
+def next_expiry(records: Iterable[ServerRecord], now: datetime) -> datetime | None:
+    """Say when the next hold runs out, so that routing has to be told. None when none does."""
+    due = (
+        hold.until
+        for record in records
+        for hold in record.holds.values()
+        if hold.until is not None and hold.in_force(now)
+    )
+    return min(due, default=None)
+
+
+def reason_of(record: ServerRecord, health: HealthState, now: datetime) -> str:
+    """Say in an owner's words why a server takes no work, or not all; empty when nothing is wrong."""
+    parts = [UNREADABLE_KEY] if record.key_unreadable else []
+    parts += [f"{name}: {hold.reason}" for name, hold in record.holds.items() if hold.in_force(now) and hold.reason]
+    parts += [health.reason] if health.reason else []
+    return "; ".join(parts)

@@ -1,0 +1,214 @@
+"""How does the registry reach the database? Every SQL statement of it stands here.
+
+A method is one transaction. What it raises beside its own errors is ``StorageUnavailable``, from the database's edge.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from app.services.core.errors import EndpointRefused
+from app.services.core.health import CheckRecord
+from app.services.registry.records import LoadedServer
+from app.services.registry.rows import health_of, health_row, model_rows, record_of, server_row, storable
+from app.services.registry.tables import health_checks, model_servers, server_models
+from app.utils.logger import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from app.services.core.health import HealthState
+    from app.services.registry.records import ServerRecord
+    from app.services.registry.secrets import SecretBox
+    from app.utils.database import Database
+
+__all__ = ["HISTORY_LENGTH", "EndpointTaken", "ServerRepository"]
+
+HISTORY_LENGTH: Final = 100
+"""How many checks are kept per server."""
+
+logger = get_logger(__name__)
+
+
+class EndpointTaken(Exception):  # noqa: N818 - reads as a sentence where it is raised, like the whole error tree
+    """Another live server has this endpoint."""
+
+
+class ServerRepository:
+    """Servers, their models and their checks in the database."""
+
+    __slots__ = ("_box", "_database")
+
+    def __init__(self, database: Database, box: SecretBox) -> None:
+        self._database = database
+        self._box = box
+
+    async def load(self) -> list[LoadedServer]:
+        """Read all live servers, oldest first, each with its last known health and its checks, newest first."""
+        living = model_servers.c.deleted_at.is_(None)
+        async with self._database.read() as connection:
+            servers = (await connection.execute(sa.select(model_servers).where(living).order_by(*_BY_AGE))).mappings()
+            models = await _grouped(connection, sa.select(server_models).order_by(server_models.c.position))
+            checks = await _grouped(connection, _LATEST_CHECKS)
+        loaded = []
+        for row in map(dict, servers):
+            try:
+                record = record_of(row, models[row["id"]], self._box)
+            except EndpointRefused:
+                logger.exception("A stored server is left out: its endpoint is no longer accepted", server_id=row["id"])
+                continue
+            history = tuple(map(_check_of, checks[record.id]))
+            loaded.append(LoadedServer(record, health_of(row), history))
+        return loaded
+
+    async def insert(self, record: ServerRecord, health: HealthState, check: CheckRecord) -> None:
+        """Store a new server and the check that it passed.
+
+        Raises:
+            EndpointTaken: a live server has the endpoint.
+        """
+        row = server_row(record, self._box) | health_row(health)
+        async with self._database.write() as connection:
+            await _guarded(connection, sa.insert(model_servers).values(row))
+            await connection.execute(sa.insert(server_models), model_rows(record))
+            await connection.execute(sa.insert(health_checks), _check_row(record.id, check))
+
+    async def update(
+        self, record: ServerRecord, health: HealthState | None = None, check: CheckRecord | None = None
+    ) -> None:
+        """Store a changed server; its health too if it was examined. Its models are replaced.
+
+        Raises:
+            EndpointTaken: another live server has the endpoint.
+        """
+        row = server_row(record, self._box) | (health_row(health) if health else {})
+        async with self._database.write() as connection:
+            await _guarded(connection, sa.update(model_servers).where(model_servers.c.id == record.id).values(row))
+            await connection.execute(sa.delete(server_models).where(server_models.c.server_id == record.id))
+            await connection.execute(sa.insert(server_models), model_rows(record))
+            if check is not None:
+                await connection.execute(sa.insert(health_checks), _check_row(record.id, check))
+
+    async def remove(self, server_id: str, now: datetime) -> None:
+        """Mark a server as removed: its history stays, its endpoint is free again, its stored key is gone."""
+        gone = {"deleted_at": now, "updated_at": now, "api_key_ciphertext": None}
+        async with self._database.write() as connection:
+            await connection.execute(sa.update(model_servers).where(model_servers.c.id == server_id).values(gone))
+
+    async def save_health(self, states: Mapping[str, HealthState], checks: Sequence[tuple[str, CheckRecord]]) -> None:
+        """Store what checks found, keeping the last ``HISTORY_LENGTH`` per server.
+
+        Args:
+            states: the present health by server id.
+            checks: (server id, check) in the order they happened.
+
+        Servers that have been purged in the meantime are passed over.
+        """
+        concerned = {*states, *(server_id for server_id, _ in checks)}
+        if not concerned:
+            return
+        async with self._database.write() as connection:
+            known = await _known(connection, concerned)
+            changes = [{"for_id": name} | health_row(state) for name, state in states.items() if name in known]
+            rows = [_check_row(server_id, check) for server_id, check in checks if server_id in known]
+            if changes:
+                await connection.execute(_UPDATE_HEALTH, changes)
+            if rows:
+                await connection.execute(sa.insert(health_checks), rows)
+                await connection.execute(_PRUNE, [{"for_id": name} for name in {row["server_id"] for row in rows}])
+
+    async def purge(self, *, removed_before: datetime, checks_before: datetime) -> tuple[int, int]:
+        """Forget what retention no longer covers.
+
+        Args:
+            removed_before: servers removed earlier go, with all their checks.
+            checks_before: earlier checks go, of living servers too.
+
+        Returns:
+            How many servers and how many checks went (the checks of purged servers not counted).
+        """
+        old_servers = sa.delete(model_servers).where(model_servers.c.deleted_at < removed_before)
+        old_checks = sa.delete(health_checks).where(health_checks.c.checked_at < checks_before)
+        async with self._database.write() as connection:
+            servers = await connection.execute(old_servers)
+            checks = await connection.execute(old_checks)
+        return servers.rowcount, checks.rowcount
+
+
+_BY_AGE: Final = (model_servers.c.created_at, model_servers.c.id)
+
+_RANKED: Final = sa.select(
+    health_checks,
+    sa.func.row_number()
+    .over(
+        partition_by=health_checks.c.server_id,
+        order_by=(health_checks.c.checked_at.desc(), health_checks.c.id.desc()),
+    )
+    .label("rank"),
+).subquery()
+
+_LATEST_CHECKS: Final = (
+    sa.select(_RANKED).where(_RANKED.c.rank <= HISTORY_LENGTH).order_by(_RANKED.c.server_id, _RANKED.c.rank)
+)
+
+_UPDATE_HEALTH: Final = sa.update(model_servers).where(model_servers.c.id == sa.bindparam("for_id"))
+
+_KEPT: Final = (
+    sa.select(health_checks.c.id)
+    .where(health_checks.c.server_id == sa.bindparam("for_id"))
+    .order_by(health_checks.c.checked_at.desc(), health_checks.c.id.desc())
+    .limit(HISTORY_LENGTH)
+)
+
+_PRUNE: Final = sa.delete(health_checks).where(
+    health_checks.c.server_id == sa.bindparam("for_id"), health_checks.c.id.not_in(_KEPT)
+)
+
+
+async def _guarded(connection: AsyncConnection, statement: sa.Insert | sa.Update) -> None:
+    """Run a statement whose only constraint to fail is the one on live endpoints."""
+    try:
+        await connection.execute(statement)
+    except IntegrityError as error:
+        raise EndpointTaken from error
+
+
+async def _known(connection: AsyncConnection, server_ids: Iterable[str]) -> set[str]:
+    found = await connection.execute(sa.select(model_servers.c.id).where(model_servers.c.id.in_(list(server_ids))))
+    return set(found.scalars())
+
+
+async def _grouped(connection: AsyncConnection, statement: sa.Select[Any]) -> defaultdict[str, list[Mapping[str, Any]]]:
+    """Run a statement and gather its rows by server."""
+    groups: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in (await connection.execute(statement)).mappings():
+        groups[row["server_id"]].append(dict(row))
+    return groups
+
+
+def _check_row(server_id: str, check: CheckRecord) -> dict[str, Any]:
+    return {
+        "server_id": server_id,
+        "checked_at": check.checked_at,
+        "ok": check.ok,
+        "reason": storable(check.reason),
+        "latency_ms": check.latency_ms,
+        "source": check.source,
+    }
+
+
+def _check_of(row: Mapping[str, Any]) -> CheckRecord:
+    return CheckRecord(
+        checked_at=row["checked_at"],
+        ok=row["ok"],
+        reason=row["reason"],
+        latency_ms=row["latency_ms"] or 0.0,
+        source=row["source"],
+    )

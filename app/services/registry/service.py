@@ -1,0 +1,299 @@
+"""What can be done with the registered servers? The use cases: who may, what is examined, what becomes of it.
+
+Edits of one server (replace, change) take turns, the examination over the network included. Everything else waits for
+nobody's examination: a pause or a removal made in the meantime stands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import fields, replace
+from functools import partial
+from typing import TYPE_CHECKING
+from uuid import uuid4
+from weakref import WeakValueDictionary
+
+from msgspec import UNSET
+
+from app.services.core.addresses import parse_endpoint
+from app.services.core.errors import Conflict, FieldsInvalid, NotFound
+from app.services.registry.access import require_operator, require_registrant, require_steering, steers
+from app.services.registry.examination import Examined, Inspector, examine
+from app.services.registry.records import NO_HOLD, Hold, ServerRecord
+from app.services.registry.repository import EndpointTaken
+from app.services.registry.roster import Roster
+from app.services.registry.specification import ServerChange, ServerSpec, adopted, applied, needs_check, spec_of
+from app.utils.logger import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
+
+    from app.services.core.keys import Principal
+    from app.services.core.types import DiscoveredModel, Endpoint, HealthStatus
+    from app.services.registry.book import HealthBook
+    from app.services.registry.publisher import Publisher
+    from app.services.registry.repository import ServerRepository
+
+__all__ = ["Registry"]
+
+logger = get_logger(__name__)
+
+
+class Registry:
+    """The registered servers.
+
+    Args:
+        repository: where they outlive the process.
+        inspector: looks at a server before it counts.
+        book: their live health.
+        publisher: tells routing.
+        clock: the present moment, timezone-aware UTC.
+    """
+
+    def __init__(
+        self,
+        repository: ServerRepository,
+        inspector: Inspector,
+        book: HealthBook,
+        publisher: Publisher,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._repository = repository
+        self._inspector = inspector
+        self._book = book
+        self._clock = clock
+        self._roster = Roster(repository, book, publisher, clock)
+        self._editing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    @property
+    def servers(self) -> Mapping[str, ServerRecord]:
+        """All servers by id, oldest first, as they are now: a later change makes a new mapping."""
+        return self._roster.servers
+
+    async def load(self) -> None:
+        """Take over what the database knows, health included, and tell routing. Once, at the start."""
+        await self._roster.load()
+
+    def get(self, server_id: str) -> ServerRecord:
+        """Return one server.
+
+        Raises:
+            NotFound: there is none with this id.
+        """
+        return self._roster.get(server_id)
+
+    def steered(self, principal: Principal, server_id: str) -> ServerRecord:
+        """Return one server to who may steer it.
+
+        Raises:
+            NotFound: there is none with this id.
+            NotAllowed: it is another owner's.
+        """
+        record = self.get(server_id)
+        require_steering(principal, record)
+        return record
+
+    def find(
+        self, *, model: str | None = None, status: HealthStatus | None = None, owner: str | None = None
+    ) -> list[ServerRecord]:
+        """List servers, oldest first, that meet every condition given.
+
+        Args:
+            model: serves a model of this name.
+            status: has this health.
+            owner: was registered by the key with this id, or names this owner in its metadata.
+        """
+        return [
+            record
+            for record in self.servers.values()
+            if (model is None or any(entry.name == model for entry in record.models))
+            and (status is None or self._book.state(record.id).status is status)
+            and (owner is None or owner in {record.owner, record.metadata.get("owner")})
+        ]
+
+    async def register(self, principal: Principal, spec: ServerSpec) -> ServerRecord:
+        """Examine a server and add it.
+
+        Raises:
+            NotAllowed: a user's key.
+            EndpointRefused: the URL's form or its address is refused.
+            Conflict: a live server has this endpoint.
+            ServerUnreachable: the examination failed; the message says why.
+            StorageUnavailable: it could not be stored; nothing changed.
+        """
+        require_registrant(principal)
+        endpoint = parse_endpoint(spec.endpoint_url)
+        self._refuse_duplicate(principal, endpoint)
+        examined = await examine(self._inspector, endpoint, spec, self._clock())
+        now = self._clock()
+        blank = ServerRecord(str(uuid4()), endpoint, (), created_at=now, updated_at=now, owner=principal.key_id)
+        record = _revised(blank, spec=spec, endpoint=endpoint, examined=examined, key_given=True, now=now)
+        try:
+            await self._roster.add(record, examined)
+        except EndpointTaken as error:
+            raise self._conflict(principal, endpoint) from error
+        logger.info("A server was registered", server_id=record.id, engine=record.engine, models=len(record.models))
+        return record
+
+    async def replace(self, principal: Principal, server_id: str, spec: ServerSpec) -> ServerRecord:
+        """Describe a server anew as a whole, and examine it. Raises as ``register`` does, and NotFound."""
+        everything = ServerChange(**{part.name: getattr(spec, part.name) for part in fields(spec)})
+        return await self._edit(principal, server_id, everything, always_examine=True)
+
+    async def change(self, principal: Principal, server_id: str, change: ServerChange) -> ServerRecord:
+        """Change the given fields. A new endpoint, key or list of models is examined first. Raises as ``replace``."""
+        return await self._edit(principal, server_id, change, always_examine=False)
+
+    async def remove(self, principal: Principal, server_id: str) -> None:
+        """Remove a server: at once no new request goes there. Its history stays, its endpoint is free again."""
+        self.steered(principal, server_id)
+        await self._roster.drop(server_id)
+        logger.info("A server was removed", server_id=server_id)
+
+    async def pause(
+        self, principal: Principal, server_id: str, *, reason: str = "", until: datetime | None = None
+    ) -> ServerRecord:
+        """Send no new work, by its owner's wish. ``until`` None means until ``resume``."""
+        return await self._hold(principal, server_id, {"paused": Hold(active=True, reason=reason, until=until)})
+
+    async def drain(
+        self, principal: Principal, server_id: str, *, reason: str = "", until: datetime | None = None
+    ) -> ServerRecord:
+        """Send no new work and let running requests finish, before a restart say. Ends with ``resume``."""
+        return await self._hold(principal, server_id, {"draining": Hold(active=True, reason=reason, until=until)})
+
+    async def resume(self, principal: Principal, server_id: str) -> ServerRecord:
+        """End a pause and a drain. A block or a quarantine stays."""
+        return await self._hold(principal, server_id, {"paused": NO_HOLD, "draining": NO_HOLD})
+
+    async def block(
+        self, principal: Principal, server_id: str, *, reason: str = "", until: datetime | None = None
+    ) -> ServerRecord:
+        """Send no work, by the operator's word; its owner cannot lift it."""
+        require_operator(principal)
+        return await self._hold(principal, server_id, {"blocked": Hold(active=True, reason=reason, until=until)})
+
+    async def unblock(self, principal: Principal, server_id: str) -> ServerRecord:
+        """Lift a block, and a quarantine with it: the operator has looked."""
+        require_operator(principal)
+        return await self._hold(principal, server_id, {"blocked": NO_HOLD, "quarantined": NO_HOLD})
+
+    async def apply_discovered(
+        self, server_id: str, models: Iterable[DiscoveredModel], engine: str = "unknown"
+    ) -> None:
+        """Follow what a later look at a server found. Does nothing if that is no news, or the server is gone."""
+        found = tuple(models)
+        record = self.servers.get(server_id)
+        if record is None or adopted(record, found, engine) is record:
+            return
+        try:
+            await self._roster.rewrite(server_id, lambda current: adopted(current, found, engine))
+        except NotFound:
+            logger.debug("A server was removed while its models were looked up", server_id=server_id)
+        else:
+            logger.info("The models of a server changed", server_id=server_id, models=len(found), engine=engine)
+
+    async def purge(self, *, removed_before: datetime, checks_before: datetime) -> None:
+        """Forget removed servers and checks that retention no longer covers."""
+        servers, checks = await self._repository.purge(removed_before=removed_before, checks_before=checks_before)
+        if servers or checks:
+            logger.info("Old servers and checks were purged", servers=servers, checks=checks)
+
+    def publish(self) -> None:
+        """Tell routing how things stand. The book calls this when a server's health changed."""
+        self._roster.publish()
+
+    def publish_if_due(self) -> None:
+        """Tell routing of holds that have run out. To be called about once a second."""
+        self._roster.publish_if_due()
+
+    async def settle(self) -> None:
+        """Wait for writes whose callers went away. Before the database is closed."""
+        await self._roster.settle()
+
+    async def _edit(
+        self, principal: Principal, server_id: str, change: ServerChange, *, always_examine: bool
+    ) -> ServerRecord:
+        """Change a server's description in its turn, examined where it has to be."""
+        self.steered(principal, server_id)
+        async with self._editing.setdefault(server_id, asyncio.Lock()):
+            current = self.get(server_id)
+            before = spec_of(current)
+            wanted = applied(before, change)
+            endpoint = parse_endpoint(wanted.endpoint_url)
+            if endpoint != current.endpoint:
+                self._refuse_duplicate(principal, endpoint)
+            checked = always_examine or needs_check(before, replace(wanted, endpoint_url=endpoint.url))
+            examined = await examine(self._inspector, endpoint, wanted, self._clock()) if checked else None
+            revise = partial(
+                _revised,
+                spec=wanted,
+                endpoint=endpoint,
+                examined=examined,
+                key_given=change.api_key is not UNSET,
+                now=self._clock(),
+            )
+            try:
+                record = await self._roster.rewrite(server_id, revise, examined)
+            except EndpointTaken as error:
+                raise self._conflict(principal, endpoint) from error
+        logger.info("A server was changed", server_id=server_id, examined=examined is not None)
+        return record
+
+    async def _hold(self, principal: Principal, server_id: str, holds: Mapping[str, Hold]) -> ServerRecord:
+        """Set or lift holds, by name."""
+        self.steered(principal, server_id)
+        now = self._clock()
+        if any(hold.until is not None and hold.until <= now for hold in holds.values()):
+            message = "until lies in the past. Give a later time with its zone, or leave it out."
+            raise FieldsInvalid(message, param="until")
+        record = await self._roster.rewrite(server_id, lambda current: current.held(holds, now))
+        logger.info(
+            "The holds of a server changed",
+            server_id=server_id,
+            holds=[name for name, hold in holds.items() if hold.active],
+        )
+        return record
+
+    def _refuse_duplicate(self, principal: Principal, endpoint: Endpoint) -> None:
+        """Answer early, before anything is examined; the database's index has the last word."""
+        if any(record.endpoint == endpoint for record in self.servers.values()):
+            raise self._conflict(principal, endpoint)
+
+    def _conflict(self, principal: Principal, endpoint: Endpoint) -> Conflict:
+        """Say that the endpoint is taken, and by which registration if the caller may know."""
+        for record in self.servers.values():
+            if record.endpoint == endpoint and steers(principal, record):
+                fix = f"Change it with PATCH /admin/register/{record.id}, or remove it first."
+                message = f"The endpoint {endpoint.url} is already registered as {record.id}. {fix}"
+                return Conflict(message, param="endpoint_url")
+        return Conflict(f"The endpoint {endpoint.url} is already registered.", param="endpoint_url")
+
+
+def _revised(
+    record: ServerRecord,
+    *,
+    spec: ServerSpec,
+    endpoint: Endpoint,
+    examined: Examined | None,
+    key_given: bool,
+    now: datetime,
+) -> ServerRecord:
+    """Return the record as the description has it; holds stay as they are, models unless they were examined."""
+    return replace(
+        record,
+        endpoint=endpoint,
+        models=examined.models if examined else record.models,
+        engine=examined.engine if examined else record.engine,
+        api_key=spec.api_key if key_given else record.api_key,
+        key_unreadable=record.key_unreadable and not key_given,
+        discovers_models=spec.models is None,
+        max_concurrency=spec.max_concurrency,
+        priority=spec.priority,
+        weight=spec.weight,
+        share=spec.share,
+        capabilities=spec.capabilities,
+        metadata=spec.metadata,
+        updated_at=now,
+    )

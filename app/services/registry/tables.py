@@ -1,0 +1,130 @@
+"""What does the database hold? The schema of the registry, for SQLite and PostgreSQL alike.
+
+``model_servers`` keeps a row for ever (until retention purges it): removal sets ``deleted_at``, so that history stays
+while the endpoint may be registered anew. The migrations under ``migrations/`` build exactly this; a test compares.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Dialect
+
+__all__ = ["SCHEMA_VERSION", "UtcDateTime", "health_checks", "metadata", "model_servers", "server_models"]
+
+SCHEMA_VERSION = 1
+"""What ``PRAGMA user_version`` says of a database that these tables describe."""
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class UtcDateTime(sa.types.TypeDecorator[datetime]):
+    """An aware instant, kept as ISO-8601 text in UTC with microseconds: 32 characters that sort by time.
+
+    SQLite has no type for instants; text of one width compares rightly, reads well in a dump, and comes back aware.
+    """
+
+    impl = sa.String(32)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy passes it
+        """Turn an aware datetime into text; a naive one is a bug of the caller's and raises ValueError."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            message = "a naive datetime cannot be stored: give it a time zone"
+            raise ValueError(message)
+        return value.astimezone(UTC).isoformat(timespec="microseconds")
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - as above
+        """Turn the text back into an aware datetime."""
+        return None if value is None else datetime.fromisoformat(value)
+
+
+def _hold(name: str) -> list[sa.Column[object]]:
+    """Make the three columns of one reason to send no new work: is it set, why, until when (null: until undone)."""
+    return [
+        sa.Column(name, sa.Boolean(), nullable=False, server_default=sa.false()),
+        sa.Column(f"{name}_reason", sa.Text(), nullable=False, server_default=""),
+        sa.Column(f"{name}_until", UtcDateTime(), nullable=True),
+    ]
+
+
+model_servers = sa.Table(
+    "model_servers",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("endpoint_url", sa.Text(), nullable=False),
+    sa.Column("owner", sa.Text(), nullable=True),
+    sa.Column("api_key_ciphertext", sa.LargeBinary(), nullable=True),
+    sa.Column("engine", sa.String(64), nullable=False, server_default="unknown"),
+    sa.Column("discovers_models", sa.Boolean(), nullable=False, server_default=sa.false()),
+    sa.Column("max_concurrency", sa.Integer(), nullable=True),
+    sa.Column("priority", sa.Integer(), nullable=False, server_default="0"),
+    sa.Column("weight", sa.Float(), nullable=False, server_default="1"),
+    sa.Column("share", sa.String(16), nullable=False, server_default="everyone"),
+    sa.Column("capabilities", sa.JSON(), nullable=False),
+    sa.Column("metadata", sa.JSON(), nullable=False),
+    *_hold("paused"),
+    *_hold("quarantined"),
+    *_hold("blocked"),
+    *_hold("draining"),
+    sa.Column("health_status", sa.String(16), nullable=False, server_default="unknown"),
+    sa.Column("health_reason", sa.Text(), nullable=False, server_default=""),
+    sa.Column("consecutive_failures", sa.Integer(), nullable=False, server_default="0"),
+    sa.Column("consecutive_successes", sa.Integer(), nullable=False, server_default="0"),
+    sa.Column("missing_models", sa.JSON(), nullable=False),
+    sa.Column("last_checked_at", UtcDateTime(), nullable=True),
+    sa.Column("last_transition_at", UtcDateTime(), nullable=True),
+    sa.Column("created_at", UtcDateTime(), nullable=False),
+    sa.Column("updated_at", UtcDateTime(), nullable=False),
+    sa.Column("deleted_at", UtcDateTime(), nullable=True),
+    sa.Index(None, "health_status"),
+    sa.Index(None, "deleted_at"),
+    sa.Index(None, "owner"),
+)
+
+sa.Index(
+    "uq_model_servers_live_endpoint",
+    model_servers.c.endpoint_url,
+    unique=True,
+    sqlite_where=model_servers.c.deleted_at.is_(None),
+    postgresql_where=model_servers.c.deleted_at.is_(None),
+)
+
+server_models = sa.Table(
+    "server_models",
+    metadata,
+    sa.Column("server_id", sa.ForeignKey("model_servers.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("name", sa.Text(), primary_key=True),
+    sa.Column("upstream_name", sa.Text(), nullable=False),
+    sa.Column("context_length", sa.Integer(), nullable=True),
+    sa.Column("position", sa.Integer(), nullable=False),
+    sa.Index(None, "name"),
+)
+
+health_checks = sa.Table(
+    "health_checks",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("server_id", sa.ForeignKey("model_servers.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("checked_at", UtcDateTime(), nullable=False),
+    sa.Column("ok", sa.Boolean(), nullable=False),
+    sa.Column("reason", sa.Text(), nullable=False, server_default=""),
+    sa.Column("latency_ms", sa.Float(), nullable=True),
+    sa.Column("source", sa.String(16), nullable=False),
+)
+
+sa.Index("ix_health_checks_server_id_checked_at", health_checks.c.server_id, health_checks.c.checked_at.desc())
