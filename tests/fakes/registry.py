@@ -97,7 +97,7 @@ class World:
 
 async def wait_until(condition: Callable[[], object]) -> None:
     """Let other tasks run until something holds."""
-    while not condition():  # noqa: ASYNC110 - the condition is the gateway's own state, which sets no event
+    while not condition():
         await asyncio.sleep(0)
 
 

@@ -37,7 +37,7 @@ HISTORY_LENGTH: Final = 100
 logger = get_logger(__name__)
 
 
-class EndpointTaken(Exception):  # noqa: N818 - reads as a sentence where it is raised, like the whole error tree
+class EndpointTaken(Exception):
     """Another live server has this endpoint."""
 
 

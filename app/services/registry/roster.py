@@ -156,6 +156,7 @@ class Roster:
 
     async def _carried_through(self, change: Coroutine[Any, Any, Result]) -> Result:
         """Run a change to its end, even if the caller is cancelled; the cancellation goes on afterwards."""
+        # Not spawned by TaskKeeper: a refused change is its caller's to tell, no failure of a task.
         task = asyncio.get_running_loop().create_task(change, name="registry change")
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)

@@ -39,11 +39,11 @@ ADMIN_KEY_MAX_LENGTH = 256
 logger = get_logger(__name__)
 
 
-class EncryptionKeyInvalid(ValueError):  # noqa: N818 - reads as a sentence, like the whole error tree
+class EncryptionKeyInvalid(ValueError):
     """The configured key or key file cannot be used; the message names the fix."""
 
 
-class SecretUnreadable(ValueError):  # noqa: N818 - as above
+class SecretUnreadable(ValueError):
     """A stored secret does not open with this key: another key wrote it, or the row was tampered with."""
 
 

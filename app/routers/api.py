@@ -1,0 +1,73 @@
+"""How do the routers become one application? Everything but the services, which the composition root fills in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from app.routers import docs, ops, servers
+from app.routers.envelope import install_error_handlers
+from app.routers.middleware import Bounds, RequestGuard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+
+__all__ = ["create_api"]
+
+DESCRIPTION: Final = """
+One OpenAI-compatible endpoint over many model servers that their owners run themselves.
+
+This page describes how servers are **registered and steered**, and how the gateway itself is doing. Models are used
+with any OpenAI client: take this gateway's URL and `/v1` as base URL, and your key as API key.
+
+Keys go into `Authorization: Bearer <key>` or `X-API-Key: <key>`; press *Authorize* to try the routes here. Every
+answer carries an `X-Request-ID`, yours if you send one. Every error has one form:
+`{"error": {"message", "type", "param", "code"}}`, and its message says what to do.
+"""
+
+TAGS: Final = [
+    {"name": "servers", "description": "Register model servers, look at them, steer them. Needs an admin key."},
+    {"name": "gateway", "description": "How the gateway itself is doing."},
+]
+
+
+def create_api(
+    version: str,
+    *,
+    lifespan: Callable[[FastAPI], AbstractAsyncContextManager[Any]] | None = None,
+    bounds: Bounds | None = None,
+    bypass: tuple[str, ...] = (),
+) -> FastAPI:
+    """Make the application. Its routes need a ``Gateway`` at ``app.state.gateway`` before the first request.
+
+    Args:
+        version: the gateway's own.
+        lifespan: starts and stops the services.
+        bounds: what a request to these routes may bring.
+        bypass: beginnings of paths that are served by something else with bounds of its own.
+    """
+    app = FastAPI(
+        title="Multiverse Inference Gateway",
+        version=version,
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=_operation_id,
+    )
+    for router in (ops.router, servers.router, docs.router):
+        app.include_router(router)
+    install_error_handlers(app)
+    app.add_middleware(RequestGuard, bounds=bounds, bypass=bypass)
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    """Name an operation as its function is named: generated clients get ``register_server``."""
+    return route.name

@@ -1,0 +1,162 @@
+"""Who is asking, and how does a route reach the services?"""
+
+from __future__ import annotations
+
+import hmac
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Protocol, cast
+
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyHeader, HTTPBearer
+
+from app.services.core.errors import NotAuthenticated
+from app.services.core.keys import KeyRing, Principal, Role, extract_credential
+from app.services.registry.access import require_operator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from app.services.core.types import Inspection
+    from app.services.registry.book import HealthBook
+    from app.services.registry.service import Registry
+    from app.utils.database import DatabaseHealth
+
+__all__ = [
+    "Admin",
+    "Board",
+    "Checker",
+    "DatabaseState",
+    "Gateway",
+    "GatewayHere",
+    "MetricsReader",
+    "Phase",
+    "Plane",
+    "current_principal",
+    "require_admin",
+    "require_metrics_reader",
+]
+
+
+class Phase(StrEnum):
+    """Where the gateway is in its life; ``/ready`` says 200 in ``READY`` alone."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+
+
+class Checker(Protocol):
+    """Checks a server out of its turn (``Prober``)."""
+
+    async def check_now(self, server_id: str) -> Inspection:
+        """Check a server and take in what was found."""
+        ...
+
+
+class DatabaseState(Protocol):
+    """Says whether the database answers (``Database``)."""
+
+    async def check(self) -> DatabaseHealth:
+        """Look at the database; never raises."""
+        ...
+
+
+class Board(Protocol):
+    """How busy servers are."""
+
+    def in_flight(self, server_id: str) -> int:
+        """Return the number of requests that run on a server now."""
+        ...
+
+
+class Plane(Protocol):
+    """The part of the data plane that pages show."""
+
+    @property
+    def board(self) -> Board:
+        """The live figures."""
+        ...
+
+
+@dataclass(slots=True)
+class Gateway:
+    """All that routes may call. Built once by the composition root and put at ``app.state.gateway``.
+
+    ``metrics_key`` opens ``/metrics`` and nothing else. ``started_at`` is a reading of ``time.monotonic()``; ``now``
+    tells the present moment in UTC.
+    """
+
+    registry: Registry
+    book: HealthBook
+    prober: Checker
+    database: DatabaseState
+    key_ring: KeyRing
+    plane: Plane
+    render_metrics: Callable[[], bytes]
+    version: str
+    metrics_key: str | None = field(default=None, repr=False)
+    started_at: float = field(default_factory=time.monotonic)
+    now: Callable[[], datetime] = field(default=partial(datetime.now, UTC))
+    phase: Phase = Phase.STARTING
+
+
+bearer_scheme = HTTPBearer(
+    auto_error=False, scheme_name="Bearer key", description="`Authorization: Bearer <key>`, as OpenAI clients send it."
+)
+header_scheme = APIKeyHeader(
+    name="X-API-Key", auto_error=False, scheme_name="X-API-Key", description="The same key in a header of its own."
+)
+"""These two document how keys are sent. ``extract_credential`` alone reads them."""
+
+
+def gateway_of(request: Request) -> Gateway:
+    """Return the services."""
+    return cast("Gateway", request.app.state.gateway)
+
+
+GatewayHere = Annotated[Gateway, Depends(gateway_of)]
+
+
+def current_principal(request: Request, gateway: GatewayHere) -> Principal:
+    """Say whose key the request carries.
+
+    Raises:
+        NotAuthenticated: no key, two different ones, or one that is not good.
+    """
+    return gateway.key_ring.authenticate(extract_credential(request.headers.raw))
+
+
+def require_admin(principal: Annotated[Principal, Depends(current_principal)]) -> Principal:
+    """Let admin keys pass.
+
+    Raises:
+        NotAllowed: another role.
+    """
+    require_operator(principal)
+    return principal
+
+
+def require_metrics_reader(request: Request, gateway: GatewayHere) -> Principal:
+    """Let the metrics key and admin keys pass.
+
+    Raises:
+        NotAuthenticated: no good key.
+        NotAllowed: a good key of another role.
+    """
+    credential = extract_credential(request.headers.raw)
+    if credential and gateway.metrics_key and hmac.compare_digest(credential, gateway.metrics_key.encode()):
+        return Principal("metrics", "metrics key", Role.USER)
+    try:
+        return require_admin(gateway.key_ring.authenticate(credential))
+    except NotAuthenticated as error:
+        message = "Metrics need METRICS_KEY or an admin key, as 'Authorization: Bearer <key>' or 'X-API-Key: <key>'."
+        raise NotAuthenticated(message) from error
+
+
+DOCUMENTED_SCHEMES = [Security(bearer_scheme), Security(header_scheme)]
+Admin = Annotated[Principal, Depends(require_admin)]
+MetricsReader = Annotated[Principal, Depends(require_metrics_reader)]

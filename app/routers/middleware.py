@@ -1,0 +1,179 @@
+"""What holds for every request before a route sees it, and for every answer after?
+
+One pure ASGI class: a request id, bounds on head and body, security headers, and an envelope for what nobody caught.
+The body is read here, whole and bounded: routes of the admin API take small JSON documents, nothing streams in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from uuid import uuid4
+
+from starlette.datastructures import MutableHeaders
+
+from app.routers.envelope import error_response
+from app.services.core.errors import BodyTooLarge, GatewayError, Internal, RequestTimeout
+from app.services.core.http_rules import judge_head, judge_head_size
+from app.utils.logger import bind_request_id, get_logger
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+__all__ = ["Bounds", "RequestGuard"]
+
+SANE_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+FRAMED: Final = frozenset({b"content-length", b"transfer-encoding"})
+
+SECURITY_HEADERS: Final = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cache-control": "no-store",
+}
+"""Sent unless a route says otherwise. A policy for pages comes from the page."""
+
+logger = get_logger(__name__)
+
+
+class ClientGone(Exception):
+    """The client left before its body was whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much a request may bring, and how long its body may take."""
+
+    body_bytes: int = 1_048_576
+    head_bytes: int = 16_384
+    headers: int = 100
+    body_seconds: float = 30.0
+
+
+class RequestGuard:
+    """Guards an ASGI application.
+
+    Args:
+        app: what is guarded.
+        bounds: what a request may bring.
+        bypass: beginnings of paths that are handed on untouched, because what serves them has bounds of its own.
+    """
+
+    def __init__(self, app: ASGIApp, bounds: Bounds | None = None, bypass: tuple[str, ...] = ()) -> None:
+        self._app = app
+        self._bounds = bounds or Bounds()
+        self._bypass = bypass
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection scope."""
+        if scope["type"] != "http" or (self._bypass and scope["path"].startswith(self._bypass)):
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        guarded = _Answer(send, request_id, without_body=scope["method"] == "HEAD")
+        with bind_request_id(request_id):
+            await self._serve(scope, receive, guarded)
+
+    async def _serve(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+        try:
+            body = await self._body(scope, receive)
+            await self._app(inner, _Replay(body, receive), answer)
+        except ClientGone:
+            logger.debug("A client left before its request was whole")
+        except GatewayError as error:
+            await error_response(error)(scope, receive, answer)
+        except Exception:
+            logger.exception("A request failed by a bug of the gateway's", method=scope["method"], path=scope["path"])
+            if answer.started:
+                raise
+            message = f"The gateway failed at this. The operator finds the cause in the log under {answer.request_id}."
+            await error_response(Internal(message))(scope, receive, answer)
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        """Judge the head and read the body.
+
+        Raises:
+            RequestInvalid, HeadTooLarge, BodyTooLarge, RequestTimeout: a bound was passed.
+            ClientGone: nobody is left to answer to.
+        """
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        size = sum(len(name) + len(value) + 4 for name, value in headers) + len(scope.get("raw_path") or b"")
+        judge_head_size(len(headers), size, self._bounds.headers, self._bounds.head_bytes)
+        judge_head(headers, scope.get("http_version", "1.1"), self._bounds.body_bytes)
+        if scope.get("http_version", "1.1").startswith("1") and not any(name in FRAMED for name, _ in headers):
+            return b""  # HTTP/1 announces a body (RFC 9112, 6.3); HTTP/2 need not
+        try:
+            async with asyncio.timeout(self._bounds.body_seconds):
+                return await _read(receive, self._bounds.body_bytes)
+        except TimeoutError as error:
+            message = f"The body did not arrive within {self._bounds.body_seconds:g} seconds. Send it again, faster."
+            raise RequestTimeout(message) from error
+
+
+class _Replay:
+    """Hands a body on that has been read; after it the connection speaks for itself."""
+
+    __slots__ = ("_body", "_receive")
+
+    def __init__(self, body: bytes, receive: Receive) -> None:
+        self._body: bytes | None = body
+        self._receive = receive
+
+    async def __call__(self) -> Message:
+        if self._body is None:
+            return await self._receive()
+        body, self._body = self._body, None
+        return {"type": "http.request", "body": body, "more_body": False}
+
+
+class _Answer:
+    """Sends an answer with the headers that every answer has, and without a body where HEAD asked for none."""
+
+    __slots__ = ("_send", "_without_body", "request_id", "started")
+
+    def __init__(self, send: Send, request_id: str, *, without_body: bool) -> None:
+        self._send = send
+        self._without_body = without_body
+        self.request_id = request_id
+        self.started = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            headers = MutableHeaders(scope=message)
+            headers["x-request-id"] = self.request_id
+            for name, value in SECURITY_HEADERS.items():
+                headers.setdefault(name, value)
+        elif self._without_body and message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await self._send(message)
+
+
+def _request_id(scope: Scope) -> str:
+    """Keep a caller's id if it is sane, else make one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and SANE_REQUEST_ID.fullmatch(value):
+            return str(value, "ascii")
+    return uuid4().hex
+
+
+async def _read(receive: Receive, limit_bytes: int) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > limit_bytes:
+            error = f"The body is larger than the limit of {limit_bytes} bytes. Send a shorter one."
+            raise BodyTooLarge(error)
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return b"".join(chunks)

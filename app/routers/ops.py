@@ -1,0 +1,135 @@
+"""How is the gateway itself doing, and what is there to call?"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final, Literal
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+from pydantic import BaseModel, Field
+
+from app.routers.deps import DOCUMENTED_SCHEMES, GatewayHere, MetricsReader, Phase
+from app.routers.documented import errors
+from app.services.core.types import HealthStatus
+
+if TYPE_CHECKING:
+    from app.routers.deps import Gateway
+
+__all__ = ["router"]
+
+METRICS_MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+ENDPOINTS: Final = {
+    "GET /v1/models": "the models that can be asked for",
+    "POST /v1/chat/completions": "chat, streamed or not",
+    "POST /v1/completions": "text completion, streamed or not",
+    "POST /v1/embeddings": "embeddings",
+    "POST /admin/register": "register a model server",
+    "PUT, PATCH, DELETE /admin/register/{id}": "replace, change or remove a server",
+    "GET /admin/servers": "the registered servers",
+    "GET /admin/servers/{id}": "one server with its last checks",
+    "POST /admin/servers/{id}/check, /pause, /resume, /drain, /block, /unblock": "steer a server",
+    "GET /health": "how the gateway is doing",
+    "GET /ready": "whether it takes requests",
+    "GET /metrics": "Prometheus metrics",
+    "GET /docs": "this API, to read and try",
+}
+
+router = APIRouter(tags=["gateway"])
+
+
+class DatabaseView(BaseModel):
+    """Whether the database answers, and how fast."""
+
+    status: Literal["healthy", "unhealthy"]
+    latency_ms: float = Field(examples=[0.4])
+
+
+class ServersView(BaseModel):
+    """How many servers there are."""
+
+    total: int = Field(examples=[3])
+    healthy: int = Field(examples=[2])
+
+
+class HealthView(BaseModel):
+    """How the gateway is doing."""
+
+    status: Literal["healthy", "unhealthy"] = Field(
+        description="`unhealthy` when the database fails; inference goes on."
+    )
+    version: str = Field(examples=["0.1.0"])
+    uptime_seconds: float = Field(examples=[81.5])
+    database: DatabaseView
+    servers: ServersView
+
+
+class ReadyView(BaseModel):
+    """Whether new requests should be sent here."""
+
+    status: Phase
+
+
+class RootView(BaseModel):
+    """What there is to call."""
+
+    name: str = "Multiverse Inference Gateway"
+    version: str = Field(examples=["0.1.0"])
+    description: str = "One OpenAI-compatible endpoint over many model servers."
+    openai_base_path: str = Field(
+        default="/v1", description="OpenAI clients take the gateway's URL and this as base URL."
+    )
+    documentation: str = "/docs"
+    openapi: str = "/openapi.json"
+    endpoints: dict[str, str] = Field(default=ENDPOINTS, description="Paths and what they are for.")
+
+
+@router.get("/health", responses={**errors(), 503: {"model": HealthView, "description": "The database fails."}})
+async def health(gateway: GatewayHere, response: Response) -> HealthView:
+    """Tell how the gateway is doing. Needs no key."""
+    database = await gateway.database.check()
+    response.status_code = 200 if database.status == "healthy" else 503
+    return HealthView(
+        status=database.status,
+        version=gateway.version,
+        uptime_seconds=round(time.monotonic() - gateway.started_at, 3),
+        database=DatabaseView(status=database.status, latency_ms=database.latency_ms),
+        servers=_servers(gateway),
+    )
+
+
+@router.get("/ready", responses={**errors(), 503: {"model": ReadyView, "description": "Starting or draining."}})
+async def ready(gateway: GatewayHere, response: Response) -> ReadyView:
+    """Tell a load balancer whether to send new requests here. Needs no key."""
+    if gateway.phase is not Phase.READY:
+        response.status_code = 503
+        response.headers["retry-after"] = "1"
+    return ReadyView(status=gateway.phase)
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    dependencies=DOCUMENTED_SCHEMES,
+    responses={**errors(401, 403), 200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
+async def metrics(_reader: MetricsReader, gateway: GatewayHere) -> Response:
+    """Give the metrics in the Prometheus text format. Needs `METRICS_KEY` or an admin key."""
+    return Response(gateway.render_metrics(), headers={"content-type": METRICS_MEDIA_TYPE})
+
+
+@router.get(
+    "/",
+    response_model=RootView,
+    responses={**errors(), 307: {"description": "A browser is sent to the documentation."}},
+)
+async def root(request: Request, gateway: GatewayHere) -> RootView | RedirectResponse:
+    """Say what there is to call. A browser is sent to the documentation."""
+    view = RootView(version=gateway.version)
+    return RedirectResponse("docs") if "text/html" in request.headers.get("accept", "") else view
+
+
+def _servers(gateway: Gateway) -> ServersView:
+    """Count the servers."""
+    states = [gateway.book.state(server_id).status for server_id in gateway.registry.servers]
+    return ServersView(total=len(states), healthy=states.count(HealthStatus.HEALTHY))

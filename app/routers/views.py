@@ -1,0 +1,177 @@
+"""What goes out? The answers of the admin API; a server's key is in none of them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.services.core.types import HealthStatus
+from app.services.registry.access import steers
+from app.services.registry.records import reason_of
+
+if TYPE_CHECKING:
+    from app.routers.deps import Gateway
+    from app.services.core.keys import Principal
+    from app.services.registry.records import ServerRecord
+
+__all__ = [
+    "CheckView",
+    "ModelView",
+    "Registered",
+    "ServerDetails",
+    "ServerList",
+    "ServerView",
+    "server_details",
+    "server_view",
+]
+
+EXAMPLE_ID = "3f0c4a52-8c1e-4c55-9d0b-5a7d0f9c2b11"
+
+
+class View(BaseModel):
+    """An answer. Its fields are all there, always."""
+
+    model_config = ConfigDict(protected_namespaces=(), json_schema_serialization_defaults_required=True)
+
+
+class Registered(View):
+    """What a registration answers."""
+
+    registration_id: str = Field(examples=[EXAMPLE_ID])
+    status: Literal["registered"] = "registered"
+    health_status: HealthStatus = Field(examples=["healthy"])
+    models: list[str] = Field(examples=[["llama-3-8b"]])
+    engine: str = Field(examples=["llama.cpp"])
+
+
+class ModelView(View):
+    """One model of a server."""
+
+    name: str = Field(description="What users ask for.", examples=["llama-3-8b"])
+    upstream_name: str = Field(description="What the server calls it.", examples=["meta-llama/Llama-3.1-8B-Instruct"])
+    context_length: int | None = Field(description="In tokens; null if neither server nor owner told.", examples=[8192])
+    listed: bool = Field(description="Whether the server's last list had it.")
+
+
+class CheckView(View):
+    """One check of a server, or one request that could not connect (`source` is `traffic`)."""
+
+    checked_at: datetime
+    ok: bool
+    reason: str = Field(examples=["connection refused"])
+    latency_ms: float = Field(examples=[2.4])
+    source: str = Field(examples=["check"])
+
+
+class ServerView(View):
+    """A registered server. Keys that may not steer it see no URL and no reasons."""
+
+    registration_id: str = Field(examples=[EXAMPLE_ID])
+    endpoint_url: str | None = Field(examples=["http://10.0.0.5:8000"])
+    models: list[str] = Field(examples=[["llama-3-8b"]])
+    model_details: list[ModelView]
+    discovers_models: bool = Field(description="Whether it follows what the server lists.")
+    engine: str = Field(examples=["llama.cpp"])
+    health_status: HealthStatus = Field(
+        description="What the checks found, whatever the holds say.", examples=["healthy"]
+    )
+    reason: str = Field(description="What is wrong, in words; empty if nothing is.", examples=["connection refused"])
+    paused: bool = Field(description="By its owner.")
+    paused_reason: str
+    paused_until: datetime | None
+    quarantined: bool = Field(description="By the gateway.")
+    quarantined_reason: str
+    quarantined_until: datetime | None
+    blocked: bool = Field(description="By the operator.")
+    blocked_reason: str
+    blocked_until: datetime | None
+    draining: bool = Field(description="Takes no new work, finishes what runs.")
+    draining_reason: str
+    draining_until: datetime | None
+    capabilities: dict[str, Any]
+    metadata: dict[str, Any] = Field(examples=[{"owner": "alice"}])
+    max_concurrency: int | None = Field(examples=[8])
+    priority: int
+    weight: float
+    share: str
+    has_api_key: bool = Field(description="Whether a key is stored for it.")
+    in_flight: int = Field(description="Requests that run on it now.", examples=[0])
+    owner: str | None = Field(description="The id of the key that registered it.", examples=["admin"])
+    consecutive_failures: int
+    last_checked_at: datetime | None
+    last_transition_at: datetime | None = Field(description="When `health_status` last changed.")
+    created_at: datetime
+    updated_at: datetime
+
+
+class ServerDetails(ServerView):
+    """A registered server with its last checks."""
+
+    history: list[CheckView] = Field(description="The last 100 checks, newest first.")
+
+
+class ServerList(View):
+    """The servers that meet the conditions, oldest first."""
+
+    servers: list[ServerView]
+    total: int = Field(examples=[1])
+
+
+def server_view(gateway: Gateway, principal: Principal, record: ServerRecord) -> ServerView:
+    """Say how a server stands now, as far as the key may know."""
+    return ServerView(**_fields(gateway, principal, record))
+
+
+def server_details(gateway: Gateway, principal: Principal, record: ServerRecord) -> ServerDetails:
+    """Say how a server stands now, with its last checks."""
+    known = steers(principal, record)
+    history = [
+        CheckView(
+            checked_at=check.checked_at,
+            ok=check.ok,
+            reason=check.reason if known else "",
+            latency_ms=check.latency_ms,
+            source=check.source,
+        )
+        for check in gateway.book.history(record.id)
+    ]
+    return ServerDetails(**_fields(gateway, principal, record), history=history)
+
+
+def _fields(gateway: Gateway, principal: Principal, record: ServerRecord) -> dict[str, Any]:
+    known = steers(principal, record)
+    health = gateway.book.state(record.id)
+    now = gateway.now()
+    fields: dict[str, Any] = {
+        "registration_id": record.id,
+        "endpoint_url": record.endpoint.url if known else None,
+        "models": [model.name for model in record.models],
+        "model_details": [
+            ModelView(
+                name=model.name,
+                upstream_name=model.upstream_name,
+                context_length=model.context_length,
+                listed=model.upstream_name not in health.missing_models,
+            )
+            for model in record.models
+        ],
+        "health_status": health.status,
+        "reason": reason_of(record, health, now) if known else "",
+        "consecutive_failures": health.consecutive_failures,
+        "last_checked_at": health.last_checked_at,
+        "last_transition_at": health.last_transition_at,
+        "has_api_key": record.api_key is not None or record.key_unreadable,
+        "in_flight": gateway.plane.board.in_flight(record.id),
+    }
+    for name, hold in record.holds.items():
+        held = hold.in_force(now)
+        fields |= {
+            name: held,
+            f"{name}_reason": hold.reason if held and known else "",
+            f"{name}_until": hold.until if held else None,
+        }
+    same = ("discovers_models", "engine", "max_concurrency", "priority", "weight", "share", "owner")
+    fields |= {name: getattr(record, name) for name in (*same, "created_at", "updated_at")}
+    return fields | {"capabilities": dict(record.capabilities), "metadata": dict(record.metadata)}
