@@ -1,0 +1,140 @@
+"""``multiverse doctor``: is everything in order here, and if not, what is to be done?"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from rich.text import Text
+
+from app.cli.connection import find_address, local_url, settings_or_usage_error
+from app.cli.console import print_json, stdout_console
+from app.cli.doctor_checks import (
+    Finding,
+    Level,
+    check_database,
+    check_keys,
+    check_log,
+    check_open_files,
+    check_settings,
+    lock_state,
+    worst,
+)
+from app.cli.exits import EXIT_CODES_HELP, CommandFailed, ExitCode
+from app.cli.gateway_client import GatewayClient
+from app.cli.listener import bind_listeners, close_all
+from app.cli.server_reference import fetch_servers
+from app.cli.server_table import holds_of, short_id
+
+if TYPE_CHECKING:
+    from app.utils.config import Settings
+
+__all__ = ["doctor"]
+
+CHECK_TIMEOUT_SECONDS: Final = 10.0
+_STYLES: Final = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
+
+DOCTOR_EPILOG = f"""Examples:
+
+  multiverse doctor
+
+  multiverse doctor --json
+
+{EXIT_CODES_HELP} Here 1 means that a line says fail; warnings leave it at 0."""
+
+
+def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False) -> None:
+    """Check settings, database, keys, log, port, the running gateway and each of its servers; changes nothing."""
+    findings = examine()
+    if as_json:
+        print_json({"status": worst(findings), "findings": [asdict(finding) for finding in findings]})
+    else:
+        show(findings)
+    if worst(findings) is Level.FAIL:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def examine() -> list[Finding]:
+    """All checks; settings that are wrong are the only finding then, for everything else depends on them."""
+    try:
+        settings = settings_or_usage_error()
+    except CommandFailed as failure:
+        return [Finding("settings", Level.FAIL, failure.message, "Correct these in .env or in the environment.")]
+    findings = [*check_settings(settings), *check_database(settings), *check_keys(settings)]
+    findings += [*check_log(settings), *check_open_files()]
+    return [*findings, *check_gateway(settings)]
+
+
+def check_gateway(settings: Settings) -> list[Finding]:
+    """Does a gateway run here, is it well, and how are its servers? If none runs: could it be started?"""
+    url = local_url(settings)
+    try:
+        with GatewayClient(find_address(url, None), timeout_seconds=CHECK_TIMEOUT_SECONDS) as client:
+            return _check_running(client, url)
+    except CommandFailed as failure:
+        if failure.code is not ExitCode.UNREACHABLE:
+            return [Finding("gateway", Level.FAIL, failure.message, failure.fix)]
+        return _check_absent(settings, url, failure)
+
+
+def _check_running(client: GatewayClient, url: str) -> list[Finding]:
+    health = client.request("GET", "/health")
+    if not isinstance(health, dict) or "database" not in health:
+        return [Finding("port", Level.FAIL, f"another program answers at {url}", "Stop it, or set another PORT.")]
+    findings = [Finding("gateway", Level.OK, f"version {health.get('version')} answers at {url}")]
+    try:
+        servers = fetch_servers(client)
+    except CommandFailed as failure:
+        return [*findings, Finding("servers", Level.FAIL, failure.message, failure.fix)]
+    if not servers:
+        advice = "multiverse servers add http://HOST:PORT"
+        return [*findings, Finding("servers", Level.WARN, "none is registered yet", advice)]
+    return [*findings, *(judge_server(server) for server in servers)]
+
+
+def _check_absent(settings: Settings, url: str, failure: CommandFailed) -> list[Finding]:
+    if lock_state(settings):
+        detail = f"one runs on {settings.database_path}, but not at {url}: {failure.message}"
+        return [Finding("gateway", Level.FAIL, detail, "Start it and this command with the same HOST and PORT.")]
+    try:
+        close_all(bind_listeners(settings.host, settings.port))
+    except CommandFailed as taken:
+        return [Finding("port", Level.FAIL, taken.message, taken.fix)]
+    except socket.gaierror as error:
+        return [Finding("port", Level.FAIL, f"HOST={settings.host} is unknown: {error}", "Set HOST=127.0.0.1.")]
+    port = Finding("port", Level.OK, f"{settings.port} on {settings.host} is free")
+    return [port, Finding("gateway", Level.WARN, "none is running here", "Start it: multiverse serve")]
+
+
+def judge_server(server: dict[str, Any]) -> Finding:
+    """One line on a registered server: a hold that someone set is no fault, a server that can't answer is."""
+    name = f"server {short_id(server)}"
+    where = str(server.get("endpoint_url"))
+    holds = holds_of(server)
+    health = str(server.get("health_status"))
+    reason = str(server.get("reason") or "")
+    if holds:
+        own = {"paused", "draining"}.issuperset(holds)
+        advice = (
+            f"multiverse servers resume {short_id(server)}" if own else "An admin lifts it, by .../unblock of the API."
+        )
+        return Finding(name, Level.WARN, f"{where} is {', '.join(holds)}: {reason or 'no reason given'}", advice)
+    if health == "healthy":
+        return Finding(name, Level.WARN if reason else Level.OK, f"{where} is healthy{': ' if reason else ''}{reason}")
+    advice = f"See to it there, then: multiverse servers check {short_id(server)}"
+    level = Level.FAIL if health == "unhealthy" else Level.WARN
+    return Finding(name, level, f"{where} is {health}: {reason or 'not checked yet'}", advice)
+
+
+def show(findings: list[Finding]) -> None:
+    """One line each, with what to do below it."""
+    console = stdout_console()
+    for finding in findings:
+        line = Text.assemble(
+            (f"{finding.level:<5}", _STYLES[finding.level]), (finding.name, "bold"), f": {finding.detail}"
+        )
+        console.print(line, soft_wrap=True)
+        if finding.fix and finding.level is not Level.OK:
+            console.print(f"      -> {finding.fix}", markup=False, soft_wrap=True)

@@ -1,0 +1,206 @@
+"""How does this process become the gateway: which server runs the app, and how does it start, drain and end?"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import math
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import uvicorn
+
+from app.cli.exits import CommandFailed, ExitCode
+from app.cli.listener import bind_listeners, close_all
+from app.cli.startup_words import EXPECTED_FAILURES, StartupWords
+from app.services.dataplane.door import door_factory
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+    from types import FrameType
+
+    from fastapi import FastAPI
+    from starlette.types import ASGIApp
+
+    from app.utils.config import Settings
+
+__all__ = ["GatewayServer", "raise_open_file_limit", "run_gateway"]
+
+OPEN_FILES_CAP: Final = 1_048_576
+"""More than any gateway needs; some systems answer "unlimited", which can't be set."""
+LAST_WORDS_SECONDS: Final = 1
+
+
+class GatewayServer(uvicorn.Server):
+    """uvicorn's server with two differences: a signal drains first, and is not raised again at the end.
+
+    uvicorn closes the listeners as soon as it is told to stop. Here ``/ready`` turns 503 first and
+    ``grace_seconds`` pass, so that a load balancer notices before connections are refused. A second Ctrl-C ends at
+    once. The process is left to choose its exit code by ``stopped_by``.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        *,
+        grace_seconds: float = 0.0,
+        begin_drain: Callable[[], None] | None = None,
+        on_started: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__(config)
+        self.stopped_by: int | None = None
+        self._grace_seconds = grace_seconds
+        self._begin_drain = begin_drain
+        self._on_started = on_started
+        self._stop_at_monotonic: float | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the app and the listeners, then tell whoever waits for it."""
+        await super().startup(sockets=sockets)
+        if self._on_started is not None and not self.should_exit:
+            self._on_started()
+
+    def handle_exit(self, sig: int, _frame: FrameType | None) -> None:
+        """Remember the first signal; a second one ends without waiting."""
+        if self.stopped_by is None:
+            self.stopped_by = sig
+        elif sig == signal.SIGINT:
+            self.should_exit = self.force_exit = True
+
+    def stop(self) -> None:
+        """End as SIGTERM would; may be called from any thread."""
+        if self.stopped_by is None:
+            self.stopped_by = signal.SIGTERM
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called ten times a second: begins the drain, and ends the loop once the grace is over."""
+        leave = await super().on_tick(counter)
+        if self.stopped_by is not None:
+            now = time.monotonic()
+            if self._stop_at_monotonic is None:
+                self._stop_at_monotonic = now + self._grace_seconds
+                if self._begin_drain is not None:
+                    self._begin_drain()
+            self.should_exit = self.should_exit or now >= self._stop_at_monotonic
+        return leave or self.should_exit
+
+
+def run_gateway(
+    settings: Settings,
+    *,
+    sockets: list[socket.socket] | None = None,
+    on_started: Callable[[GatewayServer], None] | None = None,
+) -> int | None:
+    """Serve until a signal comes; blocks, and must run in the main thread.
+
+    Args:
+        settings: what the gateway is made of; its port is the one that ``sockets`` have.
+        sockets: bound listeners, to be closed here; bound from the settings when left out.
+        on_started: called in the event loop once requests are served.
+
+    Returns:
+        The signal that ended it, or None.
+
+    Raises:
+        CommandFailed: the port is taken or the start failed; in words.
+    """
+    bound = bind_listeners(settings.host, settings.port) if sockets is None else sockets
+    try:
+        raise_open_file_limit()
+        app = _create_app(settings)
+        front = StartupWords(app)
+        server = _make_server(app, front, settings, on_started)
+        try:
+            server.run(sockets=bound)
+        except SystemExit as error:  # uvicorn's way to say that the app's start failed
+            raise _start_failed(settings, front.failure) from error
+        return server.stopped_by
+    finally:
+        close_all(bound)
+
+
+def _create_app(settings: Settings) -> FastAPI:
+    from app.main import create_app  # noqa: PLC0415 - the module makes an app of its own for uvicorn's sake
+
+    try:
+        return create_app(settings)
+    except EXPECTED_FAILURES as error:
+        raise _start_failed(settings, error) from error
+
+
+def _make_server(
+    app: FastAPI, front: ASGIApp, settings: Settings, on_started: Callable[[GatewayServer], None] | None
+) -> GatewayServer:
+    try:
+        config = make_config(app, front, settings)
+        config.load()
+    except OSError as error:  # ssl.SSLError is one
+        raise _bad_certificate(settings, error) from error
+    server = GatewayServer(
+        config,
+        grace_seconds=settings.drain_grace_seconds,
+        begin_drain=app.state.begin_drain,
+        on_started=None if on_started is None else lambda: on_started(server),
+    )
+    return server
+
+
+def make_config(app: FastAPI, front: ASGIApp, settings: Settings) -> uvicorn.Config:
+    """Configure uvicorn: the door as its protocol, our own log, and nothing believed that a client says.
+
+    ``front`` is what it serves, ``app`` whose data plane the door leads to.
+    """
+    # The door's factory makes protocols as a class would; uvicorn calls it with the arguments of its own classes.
+    door: Any = door_factory(app.state.plane)
+    return uvicorn.Config(
+        front,
+        host=settings.host,
+        port=settings.port,
+        http=door,
+        loop="uvloop" if importlib.util.find_spec("uvloop") is not None else "asyncio",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=max(1, math.ceil(settings.keepalive_timeout_seconds)),
+        # The data plane itself ends what still runs when the time is over; the rest is for those errors to go out.
+        timeout_graceful_shutdown=math.ceil(settings.drain_timeout_seconds) + LAST_WORDS_SECONDS,
+        ssl_certfile=settings.tls_cert_file,
+        ssl_keyfile=settings.tls_key_file,
+    )
+
+
+def raise_open_file_limit() -> None:
+    """Let this process open as many files as the system allows it: two per request, one of them kept warm."""
+    if sys.platform == "win32":
+        return
+    import resource  # noqa: PLC0415 - a Unix module
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES_CAP if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES_CAP)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    # macOS promises "unlimited" and refuses it: the limit that was there is served with then.
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _start_failed(settings: Settings, failure: BaseException | None) -> CommandFailed:
+    if failure is not None:
+        return CommandFailed(str(failure))
+    return CommandFailed(
+        "The gateway could not start; the reason stands above.",
+        fix=f"Run `multiverse doctor`, and look into {settings.log_file}.",
+    )
+
+
+def _bad_certificate(settings: Settings, error: OSError) -> CommandFailed:
+    return CommandFailed(
+        f"TLS_CERT_FILE={settings.tls_cert_file} and TLS_KEY_FILE={settings.tls_key_file} can't be used: {error}.",
+        fix="Both must be PEM, and the key must be the certificate's own, without a password.",
+        code=ExitCode.USAGE,
+    )

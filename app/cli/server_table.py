@@ -1,0 +1,126 @@
+"""How does a registered server read in a terminal: its state in words and colour, its models, its load?"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["describe_age", "holds_of", "model_names", "server_details", "server_state", "server_table", "short_id"]
+
+SHORT_ID_LENGTH: Final = 8
+CHECKS_SHOWN: Final = 10
+_HOLDS: Final = ("blocked", "quarantined", "paused", "draining")
+_STYLES: Final = {"healthy": "green", "unhealthy": "bold red", "unknown": "yellow"}
+_MINUTE_SECONDS: Final = 60
+_HOUR_SECONDS: Final = 3600
+_DAY_SECONDS: Final = 86_400
+_DETAILS: Final = (
+    ("Id", "registration_id"),
+    ("Endpoint", "endpoint_url"),
+    ("Engine", "engine"),
+    ("Reason", "reason"),
+    ("In flight", "in_flight"),
+    ("Concurrency cap", "max_concurrency"),
+    ("Priority", "priority"),
+    ("Weight", "weight"),
+    ("Share", "share"),
+    ("Failures in a row", "consecutive_failures"),
+    ("Last checked", "last_checked_at"),
+    ("Last change", "last_transition_at"),
+)
+_NONE: Final = "-"
+
+
+def short_id(server: Mapping[str, Any]) -> str:
+    """As much of the id as people need to name a server."""
+    return str(server.get("registration_id", ""))[:SHORT_ID_LENGTH]
+
+
+def server_state(server: Mapping[str, Any]) -> Text:
+    """The state in words: what holds it back first, then what the checks found."""
+    health = str(server.get("health_status", "unknown"))
+    holds = holds_of(server)
+    if not holds:
+        return Text(health, style=_STYLES.get(health, ""))
+    return Text(f"{', '.join(holds)} ({health})", style="magenta")
+
+
+def holds_of(server: Mapping[str, Any]) -> list[str]:
+    """What keeps work away from a server: blocked, quarantined, paused, draining."""
+    return [hold for hold in _HOLDS if server.get(hold)]
+
+
+def server_table(servers: Sequence[Mapping[str, Any]], now: datetime) -> Table:
+    """One row a server."""
+    table = Table("Id", "Endpoint", "State", "Models", "Engine", "In flight", "Checked", "Reason", highlight=False)
+    for server in servers:
+        table.add_row(
+            short_id(server),
+            Text(str(server.get("endpoint_url") or _NONE), overflow="fold"),
+            server_state(server),
+            Text(", ".join(model_names(server)) or _NONE),
+            str(server.get("engine") or _NONE),
+            _shown(server.get("in_flight")),
+            describe_age(server.get("last_checked_at"), now),
+            Text(str(server.get("reason") or "")),
+        )
+    return table
+
+
+def server_details(server: Mapping[str, Any], now: datetime) -> Table:
+    """Everything about one server, one line a field, with its last checks."""
+    table = Table.grid(padding=(0, 2))
+    table.add_row("State", server_state(server))
+    for label, name in _DETAILS:
+        if name.endswith("_at"):
+            table.add_row(label, describe_age(server.get(name), now))
+        else:
+            table.add_row(label, Text(_shown(server.get(name))))
+    for line in _models_in_detail(server):
+        table.add_row("Model", Text(line))
+    for name, value in (server.get("metadata") or {}).items():
+        table.add_row(str(name).capitalize(), Text(_shown(value)))
+    for check in (server.get("history") or [])[:CHECKS_SHOWN]:
+        verdict = Text("ok", style="green") if check.get("ok") else Text(_shown(check.get("reason")), style="red")
+        age = describe_age(check.get("checked_at"), now)
+        table.add_row("Check", Text.assemble(f"{age}: ", verdict))
+    return table
+
+
+def model_names(server: Mapping[str, Any]) -> list[str]:
+    """The models of a server as users ask for them."""
+    return [str(model) for model in server.get("models") or []]
+
+
+def _models_in_detail(server: Mapping[str, Any]) -> list[str]:
+    lines: list[str] = []
+    for model in server.get("model_details") or []:
+        notes = [f"there: {model['upstream_name']}"] if model["upstream_name"] != model["name"] else []
+        notes += [f"{model['context_length']:,} tokens"] if model.get("context_length") else []
+        notes += [] if model.get("listed", True) else ["not listed there now"]
+        aside = f" ({', '.join(notes)})" if notes else ""
+        lines.append(f"{model['name']}{aside}")
+    return lines
+
+
+def describe_age(instant: object, now: datetime) -> str:
+    """How long ago an ISO timestamp was, in the largest unit that fits."""
+    try:
+        then = datetime.fromisoformat(str(instant))
+    except ValueError:
+        return "never" if instant is None else str(instant)
+    seconds = max(0.0, (now - (then if then.tzinfo else then.replace(tzinfo=UTC))).total_seconds())
+    for unit_seconds, unit in ((_DAY_SECONDS, "d"), (_HOUR_SECONDS, "h"), (_MINUTE_SECONDS, "min")):
+        if seconds >= unit_seconds:
+            return f"{seconds // unit_seconds:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"
+
+
+def _shown(value: object) -> str:
+    return _NONE if value is None or value == "" else str(value)

@@ -1,0 +1,212 @@
+"""``multiverse servers``: how are model servers listed, added, removed and steered from the command line?"""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+import typer
+
+from app.cli.connection import GatewayOption, KeyOption, connect
+from app.cli.console import confirm, print_json, print_verbatim, stdout_console
+from app.cli.exits import EXIT_CODES_HELP, CommandFailed, ExitCode
+from app.cli.server_reference import fetch_servers, find_server, registration_path, server_path
+from app.cli.server_table import model_names, server_details, server_table
+
+__all__ = ["servers_app"]
+
+ADD_EPILOG: Final = f"""Examples:
+
+  multiverse servers add http://10.0.0.5:8000
+
+  multiverse servers add http://10.0.0.5:8000 --model llama-3-8b=meta-llama/Llama-3.1-8B-Instruct
+
+  multiverse servers add https://gpu.example.org/v1 --api-key-env VLLM_KEY --max-concurrency 8
+
+{EXIT_CODES_HELP}"""
+LIST_EPILOG: Final = f"""Examples:
+
+  multiverse servers list
+
+  multiverse servers list --model llama-3-8b --status healthy --json
+
+{EXIT_CODES_HELP}"""
+
+ServerArgument = Annotated[
+    str, typer.Argument(metavar="SERVER", help="The server's id, a beginning of it that is unique, or its URL.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+
+servers_app = typer.Typer(
+    no_args_is_help=True,
+    help="List, add, remove and steer model servers of a running gateway.",
+    epilog="The gateway is found by --gateway, GATEWAY_URL or this folder's .env; the key by --key, GATEWAY_KEY, "
+    "ADMIN_API_KEY or data/admin.key. " + EXIT_CODES_HELP,
+)
+
+
+@servers_app.command("list", epilog=LIST_EPILOG)
+def list_servers(
+    *,
+    model: Annotated[str | None, typer.Option(help="Only servers that have this model.")] = None,
+    status: Annotated[str | None, typer.Option(help="Only servers that are healthy, unhealthy or unknown.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Only servers of this owner.")] = None,
+    gateway: GatewayOption = None,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the registered servers and how they are."""
+    filters = given(model=model, status=status, owner=owner)
+    with connect(gateway, key) as client:
+        servers = fetch_servers(client, filters)
+    if as_json:
+        print_json(servers)
+    elif servers:
+        stdout_console().print(server_table(servers, datetime.now(UTC)))
+    elif filters:
+        print_verbatim("No server matches.")
+    else:
+        print_verbatim("No server is registered yet. Add one: multiverse servers add http://HOST:PORT")
+
+
+@servers_app.command("show", epilog=f"Example: multiverse servers show 3f2a\n\n{EXIT_CODES_HELP}")
+def show_server(
+    server: ServerArgument, *, gateway: GatewayOption = None, key: KeyOption = None, as_json: JsonOption = False
+) -> None:
+    """Show everything about one server, its last checks too."""
+    with connect(gateway, key) as client:
+        found = client.request("GET", server_path(find_server(client, server)))
+    if as_json:
+        print_json(found)
+    else:
+        stdout_console().print(server_details(found, datetime.now(UTC)))
+
+
+@servers_app.command("add", epilog=ADD_EPILOG)
+def add_server(
+    url: Annotated[str, typer.Argument(metavar="URL", help="Where the server listens, with or without /v1.")],
+    *,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=UPSTREAM]", help="A model, and its name there if it differs. Left out: all it lists."
+        ),
+    ] = None,
+    api_key_stdin: Annotated[bool, typer.Option("--api-key-stdin", help="Read the server's key from stdin.")] = False,
+    api_key_env: Annotated[
+        str | None, typer.Option(metavar="VARIABLE", help="Take the server's key from this environment variable.")
+    ] = None,
+    max_concurrency: Annotated[
+        int | None, typer.Option(min=1, help="Most requests at a time. Left out: no cap.")
+    ] = None,
+    priority: Annotated[int | None, typer.Option(help="Among servers of a model the highest priority is used.")] = None,
+    weight: Annotated[float | None, typer.Option(min=0, help="Share of the traffic among equals.")] = None,
+    share: Annotated[str | None, typer.Option(help="Who may use it: everyone, group or me.")] = None,
+    description: Annotated[str | None, typer.Option(help="A few words for people.")] = None,
+    gateway: GatewayOption = None,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Register a model server. The gateway checks it first, and says what is wrong if anything is."""
+    body = given(
+        endpoint_url=url,
+        models=[parse_model(entry) for entry in model] if model else None,
+        api_key=read_api_key(from_stdin=api_key_stdin, variable=api_key_env),
+        max_concurrency=max_concurrency,
+        priority=priority,
+        weight=weight,
+        share=share,
+        metadata=None if description is None else {"description": description},
+    )
+    with connect(gateway, key) as client:
+        answer = client.request("POST", "/admin/register", json=body)
+    if as_json:
+        print_json(answer)
+        return
+    print_verbatim(f"Registered {answer['registration_id']}: {answer.get('health_status')}, {answer.get('engine')}")
+    print_verbatim(f"Models: {', '.join(model_names(answer))}")
+
+
+@servers_app.command("remove", epilog=f"Example: multiverse servers remove 3f2a --yes\n\n{EXIT_CODES_HELP}")
+def remove_server(
+    server: ServerArgument,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    gateway: GatewayOption = None,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a server out. New requests go elsewhere at once, running ones finish, its URL may be added again."""
+    with connect(gateway, key) as client:
+        found = find_server(client, server)
+        if not yes:
+            confirm(f"Remove {found.get('endpoint_url')} ({', '.join(model_names(found))})?")
+        client.request("DELETE", registration_path(found))
+    if as_json:
+        print_json({"registration_id": found["registration_id"], "removed": True})
+    else:
+        print_verbatim(f"Removed {found.get('endpoint_url')}.")
+
+
+def _add_action(name: str, done: str, summary: str) -> None:
+    """Add one of the commands that do something to a server and show it."""
+
+    @servers_app.command(name, help=summary, epilog=f"Example: multiverse servers {name} 3f2a\n\n{EXIT_CODES_HELP}")
+    def act(
+        server: ServerArgument, *, gateway: GatewayOption = None, key: KeyOption = None, as_json: JsonOption = False
+    ) -> None:
+        with connect(gateway, key) as client:
+            changed = client.request("POST", f"{server_path(find_server(client, server))}/{name}")
+        if as_json:
+            print_json(changed)
+        else:
+            print_verbatim(f"{done} {changed.get('endpoint_url')}.")
+            stdout_console().print(server_table([changed], datetime.now(UTC)))
+
+
+_add_action("check", "Checked", "Check a server now, without waiting for its turn.")
+_add_action("pause", "Paused", "Send a server no new requests until it is resumed; running ones finish.")
+_add_action("resume", "Resumed", "Undo a pause or a drain.")
+_add_action("drain", "Draining", "Let a server finish what it has and send nothing more, such as before an update.")
+
+
+def given(**fields: Any) -> dict[str, Any]:
+    """The fields that were given; the gateway has its own defaults for the others."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def parse_model(text: str) -> dict[str, str]:
+    """``name`` or ``name=upstream``; names may hold slashes and colons, the first ``=`` parts them.
+
+    Raises:
+        CommandFailed: one of the two is empty.
+    """
+    name, equals, upstream = text.partition("=")
+    if not name.strip() or (equals and not upstream.strip()):
+        message = f"--model {text} is incomplete."
+        raise CommandFailed(message, fix="Write --model NAME or --model NAME=UPSTREAM.", code=ExitCode.USAGE)
+    return {"name": name.strip(), "upstream_name": (upstream or name).strip()}
+
+
+def read_api_key(*, from_stdin: bool, variable: str | None) -> str | None:
+    """The server's own key; never from the command line, where every user of the machine could read it.
+
+    Raises:
+        CommandFailed: both ways were named, or the one named holds nothing.
+    """
+    if from_stdin and variable is not None:
+        raise CommandFailed("Use either --api-key-stdin or --api-key-env.", code=ExitCode.USAGE)
+    if variable is not None:
+        value = os.environ.get(variable, "").strip()
+        if not value:
+            message = f"The environment variable {variable} is not set."
+            raise CommandFailed(message, fix=f"export {variable}=...", code=ExitCode.USAGE)
+        return value
+    if not from_stdin:
+        return None
+    value = sys.stdin.readline().strip()
+    if not value:
+        raise CommandFailed("No key came on stdin.", fix="printf %s KEY | multiverse ...", code=ExitCode.USAGE)
+    return value

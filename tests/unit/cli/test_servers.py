@@ -1,0 +1,199 @@
+"""Do the commands on servers ask the gateway for the right thing, and tell what it said?"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from app.cli.exits import CommandFailed
+from app.cli.server_table import describe_age, server_state
+from app.cli.servers import parse_model
+
+ID = "3f0c4a52-8c1e-4c55-9d0b-5a7d0f9c2b11"
+OTHER_ID = "3f99aaaa-8c1e-4c55-9d0b-5a7d0f9c2b11"
+
+
+@pytest.fixture
+def registered(gateway):
+    gateway.add(ID, "http://10.0.0.5:8000")
+    gateway.add(OTHER_ID, "https://gpu.example.org", health_status="unhealthy", reason="connection refused")
+    return gateway
+
+
+@pytest.mark.usefixtures("registered")
+def test_list_shows_states_in_words(run_here) -> None:
+    result = run_here("servers", "list")
+    assert result.exit_code == 0
+    for text in ("3f0c4a52", "http://10.0.0.5:8000", "healthy", "unhealthy", "connection refused", "vllm", "llama"):
+        assert text in result.stdout
+
+
+def test_list_as_json_is_json_alone(run_here, registered) -> None:
+    result = run_here("servers", "list", "--json", "--model", "llama", "--status", "healthy")
+    assert json.loads(result.stdout) == registered.servers
+    assert registered.requests[-1][1] == "/admin/servers?model=llama&status=healthy"
+
+
+def test_an_empty_list_says_how_to_go_on(run_here) -> None:
+    assert "multiverse servers add" in run_here("servers", "list").stdout
+    assert "No server matches" in run_here("servers", "list", "--owner", "nobody").stdout
+
+
+@pytest.mark.usefixtures("registered")
+def test_show_tells_everything(run_here) -> None:
+    result = run_here("servers", "show", "3f0c")
+    for text in (ID, "llama (there: meta/llama, 8,192 tokens)", "lab box", "connection refused", "d ago"):
+        assert text in result.stdout
+    assert json.loads(run_here("servers", "show", ID, "--json").stdout)["registration_id"] == ID
+
+
+@pytest.mark.parametrize("wanted", ["3f0c", ID.upper(), "http://10.0.0.5:8000", "HTTP://10.0.0.5:8000/v1/"])
+def test_a_server_is_meant_by_prefix_or_url(run_here, registered, wanted: str) -> None:
+    assert run_here("servers", "pause", wanted).exit_code == 0
+    assert registered.requests[-1][:2] == ("POST", f"/admin/servers/{ID}/pause")
+
+
+@pytest.mark.usefixtures("registered")
+def test_an_ambiguous_prefix_is_refused(run_here) -> None:
+    result = run_here("servers", "pause", "3f")
+    assert result.exit_code == 1
+    assert "fits 2 servers" in result.stderr
+    assert ID in result.stderr
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize("wanted", ["ffff", "http://10.9.9.9", "http://[bad"])
+def test_an_unknown_server_names_those_that_exist(run_here, wanted: str) -> None:
+    result = run_here("servers", "show", wanted)
+    assert result.exit_code == 1
+    assert "3f0c4a52 (http://10.0.0.5:8000)" in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("action", ["check", "pause", "resume", "drain"])
+def test_actions(run_here, registered, action: str) -> None:
+    assert run_here("servers", action, "3f0c").exit_code == 0
+    assert registered.requests[-1][:2] == ("POST", f"/admin/servers/{ID}/{action}")
+    assert json.loads(run_here("servers", action, "3f0c", "--json").stdout)["registration_id"] == ID
+
+
+def test_remove_needs_a_yes(run_here, registered) -> None:
+    refused = run_here("servers", "remove", "3f0c")
+    assert refused.exit_code == 2
+    assert "--yes" in refused.stderr
+    assert run_here("servers", "remove", "3f0c", "--yes").stdout == "Removed http://10.0.0.5:8000.\n"
+    assert registered.requests[-1][:2] == ("DELETE", f"/admin/register/{ID}")
+
+
+def test_add_sends_what_was_said(run_here, gateway) -> None:
+    options = [
+        "--model",
+        "a",
+        "--model",
+        "b=org/b:q4=x",
+        "--max-concurrency",
+        "8",
+        "--priority",
+        "-1",
+        "--weight",
+        "0.5",
+    ]
+    options += ["--share", "group", "--description", "lab box", "--api-key-env", "VLLM_KEY", "--json"]
+    result = run_here("servers", "add", "http://10.0.0.5:8000", *options, VLLM_KEY="the-servers-key")
+    assert json.loads(result.stdout)["registration_id"] == "new-id"
+    assert gateway.requests[-1][2] == {
+        "endpoint_url": "http://10.0.0.5:8000",
+        "models": [{"name": "a", "upstream_name": "a"}, {"name": "b", "upstream_name": "org/b:q4=x"}],
+        "api_key": "the-servers-key",
+        "max_concurrency": 8,
+        "priority": -1,
+        "weight": 0.5,
+        "share": "group",
+        "metadata": {"description": "lab box"},
+    }
+
+
+def test_add_with_a_url_alone_sends_a_url_alone(run_here, gateway) -> None:
+    result = run_here("servers", "add", "http://10.0.0.5:8000")
+    assert gateway.requests[-1][2] == {"endpoint_url": "http://10.0.0.5:8000"}
+    assert result.stdout == "Registered new-id: healthy, vllm\nModels: llama\n"
+
+
+def test_the_servers_key_may_come_by_stdin(run_here, gateway) -> None:
+    run_here("servers", "add", "http://10.0.0.5:8000", "--api-key-stdin", stdin="from-stdin\n")
+    assert gateway.requests[-1][2]["api_key"] == "from-stdin"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--api-key-stdin"], "No key came"),
+        (["--api-key-env", "NOT_SET_ANYWHERE"], "NOT_SET_ANYWHERE is not set"),
+        (["--api-key-stdin", "--api-key-env", "X"], "either"),
+        (["--model", "=x"], "incomplete"),
+        (["--model", "x="], "incomplete"),
+        (["--max-concurrency", "0"], "max-concurrency"),
+    ],
+)
+def test_wrong_options_are_wrong_usage(run_here, gateway, options: list[str], said: str) -> None:
+    result = run_here("servers", "add", "http://10.0.0.5:8000", *options, stdin="")
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert gateway.requests == []
+
+
+def test_the_gateways_refusal_is_shown_as_it_is(run_here, gateway) -> None:
+    words = "10.0.0.5 is a private address. Set ALLOWED_SERVER_NETWORKS=10.0.0.0/8 to allow it."
+    gateway.answers["POST", "/admin/register"] = (400, {"error": {"message": words}})
+    result = run_here("servers", "add", "http://10.0.0.5:8000", "--json")
+    assert result.exit_code == 1
+    assert words in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_wrong_key_ends_with_four(run_here) -> None:
+    result = run_here("servers", "list", "--key", "wrong")
+    assert result.exit_code == 4
+    assert "This key is not known." in result.stderr
+
+
+def test_no_gateway_ends_with_three(run_here) -> None:
+    assert run_here("servers", "list", "--gateway", "http://127.0.0.1:1").exit_code == 3
+
+
+def test_parse_model_keeps_slashes_and_colons() -> None:
+    assert parse_model("org/m:7b") == {"name": "org/m:7b", "upstream_name": "org/m:7b"}
+    with pytest.raises(CommandFailed):
+        parse_model(" ")
+
+
+def test_holds_come_before_health() -> None:
+    assert (
+        str(server_state({"health_status": "healthy", "paused": True, "blocked": True})) == "blocked, paused (healthy)"
+    )
+    assert str(server_state({"health_status": "unhealthy"})) == "unhealthy"
+
+
+@pytest.mark.parametrize(
+    ("ago", "words"),
+    [
+        (timedelta(seconds=3), "3 s ago"),
+        (timedelta(seconds=59.9), "60 s ago"),
+        (timedelta(minutes=2, seconds=50), "2 min ago"),
+        (timedelta(hours=5), "5 h ago"),
+        (timedelta(days=9), "9 d ago"),
+        (timedelta(seconds=-5), "0 s ago"),
+    ],
+)
+def test_ages(ago: timedelta, words: str) -> None:
+    now = datetime(2026, 1, 10, tzinfo=UTC)
+    assert describe_age((now - ago).isoformat(), now) == words
+    assert describe_age((now - ago).replace(tzinfo=None).isoformat(), now) == words
+
+
+def test_ages_that_are_none() -> None:
+    now = datetime(2026, 1, 10, tzinfo=UTC)
+    assert describe_age(None, now) == "never"
+    assert describe_age("yesterday", now) == "yesterday"
