@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from app.routers import docs, ops, servers
+from app.routers import docs, inference, ops, servers
 from app.routers.envelope import install_error_handlers
 from app.routers.middleware import Bounds, RequestGuard
 
@@ -20,8 +20,8 @@ __all__ = ["create_api"]
 DESCRIPTION: Final = """
 One OpenAI-compatible endpoint over many model servers that their owners run themselves.
 
-This page describes how servers are **registered and steered**, and how the gateway itself is doing. Models are used
-with any OpenAI client: take this gateway's URL and `/v1` as base URL, and your key as API key.
+This page describes how models are **used**, how servers are **registered and steered**, and how the gateway itself is
+doing. Any OpenAI client works: take this gateway's URL and `/v1` as base URL, and your key as API key.
 
 Keys go into `Authorization: Bearer <key>` or `X-API-Key: <key>`; press *Authorize* to try the routes here. Every
 answer carries an `X-Request-ID`, yours if you send one. Every error has one form:
@@ -29,6 +29,7 @@ answer carries an `X-Request-ID`, yours if you send one. Every error has one for
 """
 
 TAGS: Final = [
+    inference.TAG,
     {"name": "servers", "description": "Register model servers, look at them, steer them. Needs an admin key."},
     {"name": "gateway", "description": "How the gateway itself is doing."},
 ]
@@ -49,7 +50,7 @@ def create_api(
         bounds: what a request to these routes may bring.
         bypass: beginnings of paths that are served by something else with bounds of its own.
     """
-    app = FastAPI(
+    app = inference.ApiWithInference(
         title="Multiverse Inference Gateway",
         version=version,
         description=DESCRIPTION,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Protocol, cast
+from typing import TYPE_CHECKING, Annotated, Final, Protocol, cast
 
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Admin",
     "Board",
+    "SECURITY",
     "Checker",
     "DatabaseState",
     "Gateway",
@@ -105,7 +106,7 @@ class Gateway:
 
 
 bearer_scheme = HTTPBearer(
-    auto_error=False, scheme_name="Bearer key", description="`Authorization: Bearer <key>`, as OpenAI clients send it."
+    auto_error=False, scheme_name="BearerKey", description="`Authorization: Bearer <key>`, as OpenAI clients send it."
 )
 header_scheme = APIKeyHeader(
     name="X-API-Key", auto_error=False, scheme_name="X-API-Key", description="The same key in a header of its own."
@@ -158,5 +159,7 @@ def require_metrics_reader(request: Request, gateway: GatewayHere) -> Principal:
 
 
 DOCUMENTED_SCHEMES = [Security(bearer_scheme), Security(header_scheme)]
+SECURITY: Final[list[dict[str, list[str]]]] = [{scheme.scheme_name: []} for scheme in (bearer_scheme, header_scheme)]
+"""The same as the OpenAPI document writes it, for routes that FastAPI does not serve: either of the two will do."""
 Admin = Annotated[Principal, Depends(require_admin)]
 MetricsReader = Annotated[Principal, Depends(require_metrics_reader)]

@@ -16,7 +16,7 @@ from starlette.datastructures import MutableHeaders
 
 from app.routers.envelope import error_response
 from app.services.core.errors import BodyTooLarge, GatewayError, Internal, RequestTimeout
-from app.services.core.http_rules import judge_head, judge_head_size
+from app.services.core.http_rules import ends_connection, judge_head, judge_head_size
 from app.utils.logger import bind_request_id, get_logger
 
 if TYPE_CHECKING:
@@ -86,7 +86,8 @@ class RequestGuard:
         except ClientGone:
             logger.debug("A client left before its request was whole")
         except GatewayError as error:
-            await error_response(error)(scope, receive, answer)
+            ends = ends_connection(scope["headers"], scope.get("http_version", "1.1"), error.status)
+            await error_response(error, {"connection": "close"} if ends else None)(scope, receive, answer)
         except Exception:
             logger.exception("A request failed by a bug of the gateway's", method=scope["method"], path=scope["path"])
             if answer.started:

@@ -67,7 +67,7 @@ class Problem:
         return f"{self.name}{given}: {self.fix}"
 
 
-class SettingsInvalid(Exception):  # noqa: N818  (reads as a sentence where it is raised, like the whole error tree)
+class SettingsInvalid(Exception):
     """The settings can't be used. The message lists every problem and never holds a secret.
 
     Args:

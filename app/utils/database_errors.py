@@ -44,7 +44,7 @@ _ADVICE = {
 _UNKNOWN = "see the gateway's log for the reason"
 
 
-class DatabaseUnusable(Exception):  # noqa: N818  (reads as a sentence where it is raised, like the whole error tree)
+class DatabaseUnusable(Exception):
     """The database file can't be used; the message names the file, the reason and the fix."""
 
 

@@ -38,6 +38,7 @@ Format = Literal["console", "json"]
 _BROUGHT_IN_LINE = ("uvicorn", "uvicorn.error", "uvicorn.asgi", "uvicorn.access", "alembic", "asyncio", "sqlalchemy")
 """Loggers that others may have given handlers of their own (uvicorn does, before it imports the app)."""
 _QUIETED = {
+    "alembic": logging.WARNING,  # we say ourselves what became of the schema
     "aiosqlite": logging.WARNING,  # at DEBUG it writes every statement with its parameters
     "sqlalchemy": logging.WARNING,  # at INFO likewise
     "asyncio": logging.INFO,

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["client_error", "model_object", "models_list"]
 
 _LONGEST_MESSAGE = 2000
+_SHORTEST_SECRET = 6
+_REDACTED = "[redacted]"
+_LONGEST_WORD = 200
 
 
 class _Words(msgspec.Struct):
@@ -33,8 +36,11 @@ class _Words(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Words).decode
 
 
-def client_error(status: int, body: bytes) -> bytes:
-    """Render a server's 4xx body, whatever its shape, as the one envelope. ``code`` becomes a string or null."""
+def client_error(status: int, body: bytes, secret: str | None = None) -> bytes:
+    """Render a server's 4xx body, whatever its shape, as the one envelope. ``code`` becomes a string or null.
+
+    ``secret`` is the key that the server was called with: some repeat it in their errors, and clients may not see it.
+    """
     try:
         words = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -46,13 +52,23 @@ def client_error(status: int, body: bytes) -> bytes:
     kind = _first_text(inner.get("type"), words.type, words.error_type) or "invalid_request_error"
     param = _first_text(inner.get("param"), words.param)
     code = inner.get("code", words.code)
+    if isinstance(code, int | float) and not isinstance(code, bool):
+        code = str(code)
+    message = message or f"The model server refused the request with status {status}."
     error = {
-        "message": (message or f"The model server refused the request with status {status}.")[:_LONGEST_MESSAGE],
-        "type": kind,
-        "param": param,
-        "code": None if code is None or isinstance(code, dict | list) else str(code),
+        "message": _without(secret, message)[:_LONGEST_MESSAGE],
+        "type": _without(secret, kind)[:_LONGEST_WORD],
+        "param": None if param is None else _without(secret, param)[:_LONGEST_WORD],
+        "code": _without(secret, code)[:_LONGEST_WORD] if isinstance(code, str) else None,
     }
     return msgspec.json.encode({"error": error})
+
+
+def _without(secret: str | None, text: str) -> str:
+    """Take a key out of a text before it is cut: half a key is a leak too. Placeholders such as "none" stay."""
+    if secret is None or len(secret) < _SHORTEST_SECRET:
+        return text
+    return text.replace(secret, _REDACTED).replace(msgspec.json.encode(secret)[1:-1].decode(), _REDACTED)
 
 
 def _first_text(*values: object) -> str | None:

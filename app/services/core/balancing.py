@@ -61,8 +61,10 @@ def choose(
         else:
             tier = server.priority
             sound.append(candidate)
-    if sound or suspect:
-        return _two_choices(sound or suspect, board, random)
+    if not sound:
+        sound = [candidate for candidate in suspect if candidate.server.priority == suspect[0].server.priority]
+    if sound:
+        return _two_choices(sound, board, random)
     return Full() if full else None
 
 

@@ -1,27 +1,27 @@
 """Which errors can the gateway answer with, and what does a client see of them?
 
-The tree (every leaf fixes status, ``type`` and ``code``; the message is the caller's and names the fix)::
+The tree (every class fixes status, ``type`` and ``code``; the message is the caller's and names the fix)::
 
-    GatewayError
-    ├── RequestInvalid          400  invalid_request_error
-    │   ├── EndpointRefused     400  endpoint_refused        an address or URL that may not be dialled
-    │   ├── BodyTooLarge        413  request_too_large
-    │   ├── RequestTimeout      408  request_timeout         head or body came too slowly
-    │   ├── MethodNotAllowed    405  method_not_allowed
-    │   ├── FieldsInvalid       422  invalid_fields
-    │   └── HeadTooLarge        431  headers_too_large
-    ├── NotAuthenticated        401  invalid_api_key
-    ├── NotAllowed              403  not_allowed
-    ├── NotFound                404  not_found
-    │   └── ModelNotFound       404  model_not_found
-    ├── Conflict                409  conflict
-    ├── TooMany                 429  rate_limited            with Retry-After
-    ├── Internal                500  internal_error
-    ├── ServerMisbehaved        502  server_misbehaved       a model server broke the protocol or refused us
-    ├── Unavailable             503  unavailable             with Retry-After
-    │   ├── ServerUnreachable   503  server_unreachable      the check at registration failed
-    │   └── StorageUnavailable  503  storage_unavailable
-    └── TooSlow                 504  timeout
+    GatewayError                500  server_error           internal_error
+    ├── RequestInvalid          400  invalid_request_error  invalid_request
+    │   ├── EndpointRefused     400  invalid_request_error  endpoint_refused     may not be dialled
+    │   ├── BodyTooLarge        413  invalid_request_error  request_too_large
+    │   ├── RequestTimeout      408  invalid_request_error  request_timeout      head or body came too slowly
+    │   ├── MethodNotAllowed    405  invalid_request_error  method_not_allowed
+    │   ├── FieldsInvalid       422  invalid_request_error  invalid_fields
+    │   └── HeadTooLarge        431  invalid_request_error  headers_too_large
+    ├── NotAuthenticated        401  authentication_error   invalid_api_key
+    ├── NotAllowed              403  permission_error       not_allowed
+    ├── NotFound                404  not_found_error        not_found
+    │   └── ModelNotFound       404  invalid_request_error  model_not_found
+    ├── Conflict                409  conflict_error         conflict
+    ├── TooMany                 429  rate_limit_error       rate_limited         with Retry-After
+    ├── Internal                500  server_error           internal_error
+    ├── ServerMisbehaved        502  server_error           server_misbehaved    broke the protocol or refused us
+    ├── Unavailable             503  server_error           unavailable          with Retry-After
+    │   ├── ServerUnreachable   503  server_error           server_unreachable   the check at registration failed
+    │   └── StorageUnavailable  503  server_error           storage_unavailable
+    └── TooSlow                 504  server_error           timeout
 
 The envelope is the one that the OpenAI clients parse (openai-python 3.54, ``APIStatusError.body``):
 ``{"error": {"message", "type", "param", "code"}}``.
@@ -224,8 +224,20 @@ class TooSlow(GatewayError):
 def render(error: GatewayError) -> bytes:
     """Encode the envelope that every erroneous answer carries, as UTF-8 JSON."""
     return msgspec.json.encode(
-        {"error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}}
+        {
+            "error": {
+                "message": _encodable(error.message),
+                "type": error.type,
+                "param": None if error.param is None else _encodable(error.param),
+                "code": error.code,
+            }
+        }
     )
+
+
+def _encodable(text: str) -> str:
+    """Spell out lone surrogates, which a caller's JSON can bring in by escapes and UTF-8 can't carry."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def error_event(error: GatewayError) -> bytes:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from app.services.core.errors import RequestInvalid
-from app.services.core.splice import add_member, set_member
+from app.services.core.splice import add_member, find_member, set_member
 
 if TYPE_CHECKING:
     from app.services.core.peek import Peek
@@ -40,8 +40,23 @@ def forwarded_body(body: bytes, seen: Peek, model: ModelEntry, *, ask_usage: boo
             return body, False
         if seen.stream_options is msgspec.UNSET:
             return add_member(body, "stream_options", _USAGE_OPTION), True
-        return set_member(body, "stream_options", _USAGE_OPTION), True
+        return _with_usage_asked(body), True
     except ValueError as error:
         raise RequestInvalid(
             f"The body is ambiguous: {error}. Send each member once.", code="duplicate_member"
         ) from None
+
+
+def _with_usage_asked(body: bytes) -> bytes:
+    """Set ``include_usage`` among the client's other stream options, which stay."""
+    span = find_member(body, "stream_options")
+    if span is None:
+        raise ValueError("'stream_options' can't be found")
+    options = body[span]
+    if not options.startswith(b"{"):
+        options = _USAGE_OPTION  # it was null
+    elif find_member(options, "include_usage") is None:
+        options = add_member(options, "include_usage", b"true")
+    else:
+        options = set_member(options, "include_usage", b"true")
+    return b"%b%b%b" % (body[: span.start], options, body[span.stop :])

@@ -51,11 +51,11 @@ def judge_opening(status: int, headers: Iterable[tuple[bytes, bytes]], *, wants_
     encoding = b"identity"
     for name, value in headers:
         if name == b"content-type":
-            content_type = value
+            content_type = value.strip()
         elif name == b"content-encoding":
             encoding = value.strip().lower()
         elif name == b"retry-after":
-            retry_after = value
+            retry_after = value.strip()
     failure = classify_status(status)
     if failure is not None:
         seconds = int(retry_after) if retry_after.isdigit() and len(retry_after) <= _LONGEST_NUMBER else None

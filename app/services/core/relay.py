@@ -16,14 +16,22 @@ __all__ = ["AnswerUnusableError", "EventRelay", "WholeAnswer"]
 
 MAX_EVENT_BYTES = 262144
 _KEPT_BLOCKS = 4
+_UNFINISHED = "the stream ended without a finish_reason"
 
 
 class AnswerUnusableError(Exception):
-    """The server's answer breaks off, is none, or reports an error. ``reason`` is for the log and the owner."""
+    """The server's answer breaks off, is none, or reports an error.
 
-    def __init__(self, reason: str) -> None:
+    Args:
+        reason: for the log and the owner.
+        rest: good events that came before the fault, still to be sent. Empty as long as nothing was: then another
+            server may make the whole answer anew.
+    """
+
+    def __init__(self, reason: str, rest: bytes = b"") -> None:
         super().__init__(reason)
         self.reason = reason
+        self.rest = rest
 
 
 class EventRelay:
@@ -34,13 +42,14 @@ class EventRelay:
         hide_usage: keep back the closing usage event, which the gateway asked for and the client did not.
     """
 
-    __slots__ = ("_blocks", "_hide_usage", "_model", "_splitter", "events", "opened")
+    __slots__ = ("_blocks", "_done", "_hide_usage", "_model", "_splitter", "events", "opened")
 
     def __init__(self, model: bytes | None, *, hide_usage: bool) -> None:
         self._splitter = sse.EventSplitter(MAX_EVENT_BYTES)
         self._model = model
         self._hide_usage = hide_usage
         self._blocks: list[bytes] = []
+        self._done = False
         self.events = 0
         self.opened = False
         """Whether an event with data has been passed on."""
@@ -49,26 +58,29 @@ class EventRelay:
         """Take bytes of the body; return whole events for the client, possibly none.
 
         Raises:
-            AnswerUnusableError: an error event, or an event without end.
+            AnswerUnusableError: an error event, an event without end, or ``[DONE]`` before any choice was finished.
         """
         try:
             block = self._splitter.feed(data)
         except sse.EventOverflowError:
             raise AnswerUnusableError(f"one event is larger than {MAX_EVENT_BYTES // 1024} KiB") from None
-        if not block:
-            return b""
+        if not sse.has_data(block):
+            return block if self.opened else b""  # comments open nothing
         self.events += block.count(b"\n\n") or 1
         blocks = self._blocks
         blocks.append(block)
         if len(blocks) > _KEPT_BLOCKS:
             del blocks[0]
-        if not self.opened:
-            return self._open(block)
-        if b'"error"' in block:
-            self._refuse_errors(block)
-        if self._model is not None or (self._hide_usage and b'"usage"' in block):
-            return self._rewrite(block)
-        return block
+        if (
+            self.opened
+            and self._model is None
+            and b'"error"' not in block
+            and b"event:" not in block
+            and b"[DONE]" not in block
+            and not (self._hide_usage and sse.lacks_choices(block))
+        ):
+            return block  # nearly every block: nothing in it is for us
+        return self._judge(block)
 
     def end(self) -> bytes:
         """Take note that the body ended well-framed; return what is left to send, ``[DONE]`` included.
@@ -76,42 +88,40 @@ class EventRelay:
         Raises:
             AnswerUnusableError: no choice ever said why it ended: the answer was cut.
         """
-        rest = b""
-        if sse.has_data(self._splitter.pending):
+        opened, rest, pending = self.opened, b"", self._splitter.pending
+        if _is_whole(pending):  # only its empty line is missing
             rest = self.feed(b"\n\n")
-        last = b"".join(self._blocks)
-        done = b"[DONE]" in last and any(sse.is_done(event) for event in sse.events_of(last))
-        if not done and not sse.has_finish_reason(last):
-            raise AnswerUnusableError("the stream ended without a finish_reason")
-        return rest if done else rest + sse.DONE
+        if not self._finished():
+            raise AnswerUnusableError(_UNFINISHED, rest if opened else b"")
+        return rest if self._done else rest + sse.DONE
 
     def usage(self) -> Usage | None:
         """The engine's own figures, if it gave any."""
         return usage_of_events(sse.events_of(b"".join(self._blocks)))
 
-    def _open(self, block: bytes) -> bytes:
-        """Hold everything back until the first event with data; an error there is no answer at all."""
-        events = sse.events_of(block)
-        if not any(sse.has_data(event) for event in events):
-            return b""
-        self._refuse_errors(block)
-        self.opened = True
-        return self._rewrite(block)
-
-    def _refuse_errors(self, block: bytes) -> None:
-        if any(sse.is_error(event) for event in sse.events_of(block)):
-            raise AnswerUnusableError("the server reported an error inside the stream")
-
-    def _rewrite(self, block: bytes) -> bytes:
-        """Put the client's model name back; leave out the usage event that only the gateway asked for."""
-        if self._model is None and not self._hide_usage:
-            return block
-        kept = []
+    def _judge(self, block: bytes) -> bytes:
+        """Look at each event: refuse faults, put the client's model name back, leave out what only we asked for."""
+        kept: list[bytes] = []
         for event in sse.events_of(block):
-            if self._hide_usage and sse.is_usage_only(event):
-                continue
-            kept.append(event if self._model is None else _with_model(event, self._model))
+            fault = self._fault(event)
+            if fault is not None:
+                raise AnswerUnusableError(fault, b"".join(kept) if self.opened else b"")
+            if not (self._hide_usage and sse.is_usage_only(event)):
+                kept.append(event if self._model is None else _with_model(event, self._model))
+        self.opened = True
         return b"".join(kept)
+
+    def _fault(self, event: bytes) -> str | None:
+        if sse.is_error(event):
+            return "the server reported an error inside the stream"
+        if sse.is_done(event):
+            self._done = True
+            return None if self._finished() else _UNFINISHED
+        return None
+
+    def _finished(self) -> bool:
+        """Whether a choice said why it ended. ``[DONE]`` proves nothing: llama-cpp-python sends it when it is cut."""
+        return sse.has_finish_reason(b"".join(self._blocks))
 
 
 class WholeAnswer:
@@ -153,16 +163,29 @@ class WholeAnswer:
         return body, usage
 
 
+def _is_whole(event: bytes) -> bool:
+    """Whether the data of an event without its end is complete, or broke off in the midst."""
+    data = sse.data_of(event).strip()
+    if data == b"[DONE]":
+        return True
+    try:
+        msgspec.json.decode(data, type=msgspec.Raw)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
+
+
 def _with_model(event: bytes, model: bytes) -> bytes:
-    start = event.find(b"{")
-    if not event.startswith(b"data:") or start < 0 or b'"model"' not in event:
+    """Put the client's model name into the event's object, which comments or other fields may precede."""
+    start = 0 if event.startswith(b"data:") else event.find(b"\ndata:") + 1
+    if not event.startswith(b"data:", start):
         return event
-    return event[:start] + _spliced(event[start:], model)
+    return event[: start + 5] + _spliced(event[start + 5 :], model)
 
 
 def _spliced(text: bytes, model: bytes) -> bytes:
     """Set ``model`` where it stands; what is no JSON object after all is passed on unharmed."""
     try:
         return set_member(text, "model", model)
-    except (ValueError, msgspec.DecodeError):
+    except ValueError:
         return text

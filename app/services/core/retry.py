@@ -11,11 +11,12 @@ RESET before head   yes       suspect     502
 OVERLOADED 429/503  yes       cools       429 or 503, Retry-After
 FAILED 500/502/504  yes       suspect     502
 CREDENTIALS         yes       suspect     502
-NOT_SERVED 404/405  yes       -           the server's own answer
+NOT_SERVED          yes       -           the server's own answer
 SILENT              yes       suspect     504
 BROKEN protocol     yes       suspect     502
 ==================  ========  ==========  =====================================
 
+NOT_SERVED is 404, 405 or 501; FAILED is every other 5xx. A redirect, which is never followed, is BROKEN protocol.
 Nothing moves on once a byte of the answer went to the client. A 400, 413 or 422 is the client's own: it is passed on
 and counts against nobody. Failed dials draw nothing from the retry budget: they cost the pool nothing.
 """

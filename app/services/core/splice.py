@@ -1,10 +1,10 @@
-"""How is one member of a JSON object replaced without touching another byte of it?
+r"""How is one member of a JSON object replaced without touching another byte of it?
 
 Requests are forwarded byte for byte, so a member is found by its span and cut out, never by decoding and encoding
 the whole. The scanner trusts that the object is well-formed (``peek`` has decoded it); anything else comes back with
 a splice that makes no sense or raises ``ValueError``, whereupon the caller keeps the bytes as they are.
 
-Names are plain ASCII words: letters and underscores, which a client may still spell with escapes (``"mod\\u0065l"``).
+Names are plain ASCII words: letters and underscores, which a client may still spell with escapes (``"mod\u0065l"``).
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ __all__ = [
     "is_done",
     "is_error",
     "is_usage_only",
+    "lacks_choices",
 ]
 
 PING = b": ping\n"
@@ -33,6 +34,7 @@ DONE = b"data: [DONE]\n\n"
 _FINISH = re.compile(rb'"(?:finish_reason|stop_reason)"\s*:\s*"')
 _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 _EVENT_END = re.compile(rb"\r?\n\r?\n")
+_ERROR_LINE = re.compile(rb"^event: ?error[ \t]*\r?$", re.MULTILINE)
 
 
 class EventOverflowError(Exception):
@@ -57,7 +59,7 @@ class EventSplitter:
         """Take bytes as they come; return all whole events that they complete, possibly none.
 
         Raises:
-            EventOverflowError: an event has not ended within ``limit_bytes``.
+            EventOverflowError: an event has not ended within ``limit_bytes``, and no other one ended meanwhile.
         """
         if self._tail:
             data = self._tail + data
@@ -66,7 +68,7 @@ class EventSplitter:
         line_feeds, returns = data.rfind(b"\n\n"), data.rfind(b"\n\r\n")
         end = max(line_feeds + 2 if line_feeds >= 0 else 0, returns + 3 if returns >= 0 else 0)
         self._tail = data[end:]
-        if len(self._tail) > self.limit_bytes:
+        if not end and len(self._tail) > self.limit_bytes:
             raise EventOverflowError
         return data[:end]
 
@@ -105,9 +107,25 @@ def has_finish_reason(event: bytes) -> bool:
     return _FINISH.search(event) is not None
 
 
+def lacks_choices(block: bytes) -> bool:
+    """Whether the closing usage event may be in this block: a quick look before ``is_usage_only``."""
+    return b'"usage"' in block and _NO_CHOICES.search(block) is not None
+
+
 def is_usage_only(event: bytes) -> bool:
     """Whether this is the closing usage event: no choices, and figures."""
-    return b'"usage"' in event and _NO_CHOICES.search(event) is not None
+    if not lacks_choices(event):
+        return False
+    try:
+        seen = _decode_closing(data_of(event))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return seen.choices == [] and seen.usage is not None
+
+
+class _ClosingPeek(msgspec.Struct):
+    choices: list[msgspec.Raw] | None = None
+    usage: dict[str, msgspec.Raw] | None = None
 
 
 class _ErrorPeek(msgspec.Struct):
@@ -115,8 +133,9 @@ class _ErrorPeek(msgspec.Struct):
     object: msgspec.Raw = msgspec.Raw(b"null")
 
 
+_decode_closing = msgspec.json.Decoder(_ClosingPeek).decode
 _decode_error = msgspec.json.Decoder(_ErrorPeek).decode
-_EMPTY = (b"null", b"false", b'""', b"{}")
+_EMPTY = (b"null", b"false", b"0", b'""', b"[]", b"{}")
 
 
 def is_error(event: bytes) -> bool:
@@ -124,10 +143,11 @@ def is_error(event: bytes) -> bool:
 
     Shapes seen: ``{"error": {...}}`` (vLLM 0.33, llama.cpp), ``{"object": "error", ...}`` (SGLang 0.5),
     ``event: error``.
+    An ``error`` that is empty is none, as openai-python has it.
     """
     if b"error" not in event:
         return False
-    if event.startswith(b"event: error") or b"\nevent: error" in event:
+    if _ERROR_LINE.search(event) is not None:
         return True
     try:
         seen = _decode_error(data_of(event))

@@ -52,7 +52,7 @@ def match(method: bytes, path: str) -> Surface:
 
     Args:
         method: as on the request line.
-        path: the raw path without the query, percent-encoding kept.
+        path: the raw path without the query, percent-encoding kept, bytes read as Latin-1.
 
     Raises:
         NotFound: no such path; the message names those there are.
@@ -66,10 +66,14 @@ def match(method: bytes, path: str) -> Surface:
     if path == _MODELS or path.startswith(_MODELS + "/"):
         if method in (b"GET", b"HEAD"):
             name = path[len(_MODELS) + 1 :]
-            return OneModel(unquote_to_bytes(name).decode("utf-8", "replace")) if name else _LIST
+            return OneModel(_unquoted(name)) if name else _LIST
         return _other(method, b"GET, HEAD, OPTIONS", path)
     available = ", ".join(sorted((*INFERENCE_PATHS, _MODELS)))
     raise NotFound(f"There is no {path[:200]}. Available: {available}.", code="unknown_path")
+
+
+def _unquoted(name: str) -> str:
+    return unquote_to_bytes(name.encode("latin-1", "replace")).decode("utf-8", "replace")
 
 
 def _other(method: bytes, allowed: bytes, path: str) -> Preflight:

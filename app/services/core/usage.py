@@ -20,6 +20,8 @@ __all__ = ["Usage", "estimate", "read_answer", "usage_of_events"]
 
 BYTES_PER_TOKEN = 4
 """Rough ratio for English text and JSON, used only where an engine gives no figures."""
+MOST_TOKENS = 10**9
+"""Figures beyond it are taken for nonsense: sums of them would outgrow what the ledger can store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,14 @@ class _Event(msgspec.Struct, gc=False):
     usage: _Figures | None = None
 
 
+class _ErrorOnly(msgspec.Struct, gc=False):
+    error: msgspec.Raw = msgspec.Raw(b"null")
+
+
 _decode_answer = msgspec.json.Decoder(_Answer).decode
 _decode_event = msgspec.json.Decoder(_Event).decode
-_NO_ERROR = (b"null", b"false", b'""', b"{}")
+_decode_error = msgspec.json.Decoder(_ErrorOnly).decode
+_NO_ERROR = (b"null", b"false", b"0", b'""', b"[]", b"{}")
 
 
 def read_answer(body: bytes) -> tuple[Usage | None, bool]:
@@ -64,15 +71,21 @@ def read_answer(body: bytes) -> tuple[Usage | None, bool]:
         ValueError: the body is not a JSON object; the message says what it is.
     """
     try:
-        answer = _decode_answer(body)
+        usage, error = _figures_and_error(body)
     except msgspec.ValidationError:
-        if body.lstrip()[:1] != b"{":
-            raise ValueError("the answer is not a JSON object") from None
-        return None, False  # an object whose figures have an unknown shape
+        raise ValueError("the answer is not a JSON object") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         kind = "HTML" if body.lstrip()[:1] == b"<" else "something that is not JSON"
         raise ValueError(f"the server answered with {kind}") from None
-    return _usage(answer.usage), bytes(answer.error) not in _NO_ERROR
+    return usage, bytes(error) not in _NO_ERROR
+
+
+def _figures_and_error(body: bytes) -> tuple[Usage | None, msgspec.Raw]:
+    try:
+        answer = _decode_answer(body)
+    except msgspec.ValidationError:  # the figures may have an unknown shape, which must not hide what else is wrong
+        return None, _decode_error(body).error
+    return _usage(answer.usage), answer.error
 
 
 def usage_of_events(events: Iterable[bytes]) -> Usage | None:
@@ -95,6 +108,8 @@ def _usage(figures: _Figures | None) -> Usage | None:
     prompt = figures.prompt_tokens if figures.prompt_tokens is not None else figures.input_tokens
     completion = figures.completion_tokens if figures.completion_tokens is not None else figures.output_tokens
     if prompt is None and completion is None:
+        return None
+    if max(prompt or 0, completion or 0) > MOST_TOKENS:
         return None
     return Usage(max(0, prompt or 0), max(0, completion or 0))
 

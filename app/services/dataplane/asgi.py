@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from app.services.core.errors import BodyTooLarge, GatewayError, RequestTimeout
-from app.services.core.http_rules import judge_head_size
+from app.services.core.http_rules import ends_connection, judge_head_size
 from app.services.dataplane.plane import TICK_SECONDS
-from app.services.dataplane.reception import Call, Reply, error_reply
+from app.services.dataplane.reception import Call, Reply, error_reply, own_lines
 
 if TYPE_CHECKING:
     from app.services.dataplane.exchange import Exchange
@@ -100,7 +100,7 @@ class AsgiDoor:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve one request."""
         side = _AsgiCall(head_only=scope["method"] == "HEAD")
-        lines = b""
+        lines = own_lines()
         try:
             admitted = self._receive_head(scope)
             if isinstance(admitted, Call):
@@ -113,7 +113,9 @@ class AsgiDoor:
             reply = error_reply(error, lines)
         except _Left:
             return
-        side.respond(reply.status, reply.lines, reply.body, more=False)
+        ends = ends_connection(scope["headers"], scope.get("http_version", "1.1"), reply.status)
+        lines = reply.lines + (b"connection: close\r\n" if ends else b"")
+        side.respond(reply.status, lines, reply.body, more=False)
         await side.pump(send)
 
     def _receive_head(self, scope: Message) -> Reply | Call:
@@ -122,7 +124,7 @@ class AsgiDoor:
         size_bytes = len(path) + sum(len(name) + len(value) + 4 for name, value in headers)
         judge_head_size(len(headers), size_bytes, self._bounds.header_count, self._bounds.header_bytes)
         version = scope.get("http_version", "1.1")
-        if version not in ("1.0", "1.1"):  # HTTP/2 and later have no Host header of their own
+        if version in ("2", "3"):  # they have no Host header of their own
             headers = [(name, value) for name, value in headers if name != b"transfer-encoding"]
             version = "1.0"
         method, text = scope["method"].encode(), path.partition(b"?")[0].decode("latin-1")

@@ -251,7 +251,8 @@ class Attempt:
             self._lane.refuses_stream_options = True
             self._dial(self._plane.pool.destination(self.candidate.server))
             return
-        self._exchange.finish_whole(self._status, client_error(self._status, body), None, "refused_by_server")
+        told = client_error(self._status, body, self.candidate.server.api_key)
+        self._exchange.finish_whole(self._status, told, None, "refused_by_server")
 
     def _status_failed(self, failure: Failure, retry_after_seconds: int | None) -> None:
         if failure is Failure.OVERLOADED:

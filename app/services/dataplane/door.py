@@ -21,7 +21,7 @@ from app.services.core.errors import BodyTooLarge, GatewayError, Internal, Reque
 from app.services.core.http_rules import judge_head, judge_head_size
 from app.services.core.surfaces import PREFIX
 from app.services.dataplane.door_call import DoorCall
-from app.services.dataplane.reception import Call, Reply, error_reply
+from app.services.dataplane.reception import Call, Reply, error_reply, own_lines
 
 if TYPE_CHECKING:
     import asyncio
@@ -47,6 +47,7 @@ class Door(HttpToolsProtocol):
         self._bounds = plane.bounds
         self._refused = False
         self._in_head = True
+        self._in_body = False
         self._header_count = self._header_bytes = 0
         self._head_received = 0
         self._wait_ticks = 0
@@ -96,7 +97,7 @@ class Door(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A new request begins."""
         super().on_message_begin()
-        self._in_head = True
+        self._in_head, self._in_body = True, False
         self._header_count = self._header_bytes = 0
         self._wait_ticks = 0
         self._plane.waiting.add(self)
@@ -110,10 +111,11 @@ class Door(HttpToolsProtocol):
                 self._guarded(self._judge_size, self._header_bytes)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Bound the headers."""
+        """Bound the headers. Trailers are bounded and dropped (RFC 9110, 6.5.1): they came after the head was judged."""
         if self._refused:
             return
-        super().on_header(name, value)
+        if self._in_head:
+            super().on_header(name, value)
         self._header_count += 1
         self._header_bytes += len(name) + len(value) + 4
         if self._header_count > self._bounds.header_count or self._header_bytes > self._bounds.header_bytes:
@@ -125,6 +127,7 @@ class Door(HttpToolsProtocol):
         self._head_received = 0
         if not self._refused:
             self._guarded(self._take_in)
+            self._in_body = True
 
     def on_body(self, body: bytes) -> None:
         """Keep the body of an inference request."""
@@ -145,6 +148,7 @@ class Door(HttpToolsProtocol):
         self._plane.waiting.discard(self)
         if self._refused:
             return
+        self._in_body = False
         cycle: Any = self.cycle
         if type(cycle) is not DoorCall:
             super().on_message_complete()
@@ -158,7 +162,8 @@ class Door(HttpToolsProtocol):
         method = self.parser.get_method()
         is_inference = self.url.startswith(PREFIX)
         if self.parser.should_upgrade() and (is_inference or self._get_upgrade() != b"websocket"):
-            raise RequestInvalid("Only HTTP/1.1 is spoken here. Send the request without an Upgrade header.")
+            message = "Only HTTP/1.1 is spoken here. Send the request without an Upgrade header, and not by CONNECT."
+            raise RequestInvalid(message, code="invalid_http")
         current: Any = self.cycle
         if not is_inference or (current is not None and not current.response_complete):
             judge_head(self.headers, version, self._bounds.body_bytes)
@@ -221,35 +226,43 @@ class Door(HttpToolsProtocol):
             self._refuse(RequestInvalid("This is not a valid HTTP/1.1 request.", code="invalid_http"))
 
     def _refuse(self, error: GatewayError) -> None:
-        """Answer with an error and take no more requests on this connection."""
+        """Take no more requests, and answer with an error where nothing else is still to be said."""
         self._refused = True
         current: Any = self.cycle
-        answering = self.answering
-        if answering is not None and answering.exchange is not None:
-            answering.keep_alive = False  # an earlier answer is on its way: the connection ends after it
+        if not self._in_body:
+            if current is not None and not current.response_complete:
+                self._end_after(current)
+                return
+            self._answer_refusal(error)
+        elif self.pipeline and self.pipeline[0][0] is current:  # it waits behind earlier ones: they are answered first
+            self._end_after(current)
+            current.disconnected = True
+            self.pipeline[0] = (current, self._hang_up)
             return
-        if type(current) is DoorCall and current is not answering and not current.response_complete:
-            self._linger()  # answered before its body was whole, and the rest of it is broken
-            return
-        asgi_answers = current is not None and type(current) is not DoorCall and not current.response_complete
-        if asgi_answers and not self._take_over(current):
-            return
-        cycle = DoorCall(self, None, keep_alive=False, chunked=True, head_only=False)
-        self.cycle = cycle  # type: ignore[assignment]
-        reply = error_reply(error, b"")
-        cycle.respond(reply.status, reply.lines, reply.body, more=False)
+        elif type(current) is DoorCall:
+            if current is self.answering:
+                self._answer_refusal(error)
+        else:
+            current.disconnected = True  # what its application still says goes nowhere
+            current.message_event.set()
+            if not current.response_started:
+                self._answer_refusal(error)
         self._linger()
 
-    def _take_over(self, cycle: Any) -> bool:
-        """Take the word from an ASGI cycle. False when its own answer has begun already."""
-        if not cycle.response_started:
-            cycle.disconnected = True
-            cycle.message_event.set()
-            return True
-        if cycle.more_body:
-            self.transport.close()
+    def _end_after(self, cycle: Any) -> None:
+        """Let the answers to earlier requests out, however long they take; ``cycle`` is the last one."""
         cycle.keep_alive = False
-        return False
+        self._plane.waiting.discard(self)
+
+    async def _hang_up(self, _scope: object, _receive: object, _send: object) -> None:
+        """Stand in for the application of a broken request whose turn has come."""
+        self.transport.close()
+
+    def _answer_refusal(self, error: GatewayError) -> None:
+        cycle = DoorCall(self, None, keep_alive=False, chunked=True, head_only=False)
+        self.cycle = cycle  # type: ignore[assignment]
+        reply = error_reply(error, own_lines())
+        cycle.respond(reply.status, reply.lines, reply.body, more=False)
 
     def _linger(self) -> None:
         """End our side, and close once the client had time to read: closing on unread bytes would reset it away."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from app.services.core.cors import CorsPolicy
     from app.services.core.snapshot import Snapshot
 
-__all__ = ["ANONYMOUS", "Call", "Reception", "Reply", "error_reply"]
+__all__ = ["ANONYMOUS", "Call", "Reception", "Reply", "error_reply", "own_lines"]
 
 ANONYMOUS = Principal(key_id="anonymous", name="anonymous", role=Role.USER)
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
@@ -133,6 +133,11 @@ class Reception:
     def _preflight(self, surface: Preflight, request_id: bytes, origin: bytes, requested: bytes) -> Reply:
         lines = self._cors.preflight_headers(origin, surface.methods, requested)
         return Reply(204, b"x-request-id: %b\r\nallow: %b\r\n%b" % (request_id, surface.methods, lines), b"")
+
+
+def own_lines() -> bytes:
+    """Header lines for an answer to a request whose head could not be read: an id of ours, nothing of the client's."""
+    return b"x-request-id: %b\r\n" % token_hex(16).encode()
 
 
 def error_reply(error: GatewayError, lines: bytes) -> Reply:

@@ -1,0 +1,29 @@
+# Everything is done by scripts/, in the virtual environment .venv that `scripts/install` makes.
+.DEFAULT_GOAL := help
+.PHONY: help install run test check lint bench
+
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: ## Install the gateway and its demo into .venv.
+	@scripts/install
+
+run: ## Install, then start a gateway with two real model servers.
+	@scripts/install
+	@.venv/bin/multiverse demo
+
+test: ## Install, then run the whole test suite.
+	@scripts/install --dev
+	@scripts/test
+
+check: ## Check format, lint, types and import contracts.
+	@scripts/install --dev
+	@scripts/check
+
+lint: ## Format, and repair what can be repaired.
+	@scripts/install --dev
+	@scripts/lint
+
+bench: ## Run the benchmarks.
+	@scripts/install --dev
+	@scripts/bench
