@@ -75,8 +75,12 @@ def create_app(settings: Settings, *, resolver: Resolver | None = None, own_sign
         EncryptionKeyInvalid: a key file can't be used.
         OSError: a file or folder can't be read or made.
     """
-    _configure_log(settings)
-    key_ring = KeyRing.with_admin(_admin_key(settings))
+    _configure_log(settings, settings.secret_values())
+    admin_key = _admin_key(settings)
+    _configure_log(settings, (*settings.secret_values(), admin_key))
+    for unknown in settings.unknown_names():
+        logger.warning("A setting has an unknown name", setting=unknown)
+    key_ring = KeyRing.with_admin(admin_key)
     tasks, observer = TaskKeeper(), Observer()
     names = resolver or SystemResolver()
     link = _link(settings, names)
@@ -108,17 +112,15 @@ def create_app(settings: Settings, *, resolver: Resolver | None = None, own_sign
     return app
 
 
-def _configure_log(settings: Settings) -> None:
+def _configure_log(settings: Settings, secrets: tuple[str, ...]) -> None:
     configure_logging(
         level=settings.log_level,
         log_format=settings.log_format,
         file=settings.log_file,
         max_bytes=settings.log_max_bytes,
         backup_count=settings.log_backup_count,
-        secrets=settings.secret_values(),
+        secrets=secrets,
     )
-    for unknown in settings.unknown_names():
-        logger.warning("A setting has an unknown name", setting=unknown)
 
 
 def _admin_key(settings: Settings) -> str:

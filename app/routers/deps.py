@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from app.utils.database import DatabaseHealth
 
 __all__ = [
+    "SECURITY",
     "Admin",
     "Board",
-    "SECURITY",
     "Checker",
     "DatabaseState",
     "Gateway",

@@ -119,6 +119,12 @@ STREAMED: Final = (
     "at the end. A stream that breaks ends with an event that holds the error envelope, and without `[DONE]`. Lines "
     "that begin with a colon keep the connection alive."
 )
+EVENT_SCHEMA: Final = {
+    "type": "object",
+    "description": "One event; `data` is a piece of the answer as JSON, or `[DONE]`.",
+    "required": ["data"],
+    "properties": {"data": {"type": "string"}},
+}
 EVENT: Final = 'data: {"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"Hello"}}]}\n\n'
 CHAT_ANSWER: Final = {
     "id": "chatcmpl-1",
@@ -196,7 +202,7 @@ def _forwarding(name: str, summary: str, description: str, body: type, example: 
     streams = "stream" in getattr(body, "model_fields", {})
     content: dict[str, Any] = {"application/json": {"schema": {"type": "object"}, "example": example}}
     if streams:
-        content["text/event-stream"] = {"schema": {"type": "string"}, "example": EVENT}
+        content["text/event-stream"] = {"schema": EVENT_SCHEMA, "example": EVENT}
     words = f"{description} {FAILOVER}{STREAMED if streams else ''}".strip()
     whole = {"description": "The server's answer, as it came.", "content": content}
     taken = {"required": True, "content": {"application/json": {"schema": _reference(body)}}}

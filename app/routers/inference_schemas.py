@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.json_schema import JsonDict
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic.config import JsonDict
 
 from app.services.core.peek import MAX_CHOICES, MAX_MODEL_NAME_LENGTH
 
 __all__ = ["ChatRequest", "CompletionRequest", "EmbeddingsRequest", "ModelList", "ModelObject"]
 
-MESSAGES: Final = [{"role": "user", "content": "Say hello."}]
+MESSAGES: Final[list[JsonValue]] = [{"role": "user", "content": "Say hello."}]
 
 
 def _without_default(schema: JsonDict) -> None:
@@ -84,7 +84,7 @@ class ChatRequest(TextRequest):
 
     model_config = ConfigDict(
         extra="allow",
-        json_schema_extra={"examples": [{"model": "llama-3-8b", "messages": [*MESSAGES], "stream": False}]},
+        json_schema_extra={"examples": [{"model": "llama-3-8b", "messages": MESSAGES, "stream": False}]},
     )
 
     messages: Any = _unread("The conversation so far: objects with `role` and `content`.", MESSAGES)

@@ -49,7 +49,7 @@ logger = get_logger(__name__)
 
 _READERS = 4
 _CHECK_DEADLINE_SECONDS = 2.0
-_CLOSE_DEADLINE_SECONDS = 10.0
+_CLOSE_DEADLINE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,16 +174,14 @@ class Database:
         if self._closed:
             return
         self._closed = True
-        try:
-            async with asyncio.timeout(_CLOSE_DEADLINE_SECONDS):
-                await self._reader.dispose()
-                await self._checkpoint()
-                await self._writer.dispose()
-        except (StorageUnavailable, TimeoutError) as error:
-            # Nothing is lost: the log stays beside the file, and the next start plays it.
-            logger.warning("The database was closed without a checkpoint", reason=str(error))
-        finally:
-            self._lock.release()
+        for step in (self._reader.dispose, self._checkpoint, self._writer.dispose):
+            try:
+                async with asyncio.timeout(_CLOSE_DEADLINE_SECONDS):
+                    await step()
+            except (StorageUnavailable, TimeoutError) as error:
+                # Nothing is lost: the log stays beside the file, and the next start plays it.
+                logger.warning("The database was not closed cleanly", step=step.__name__, reason=str(error))
+        self._lock.release()
 
     async def _find_fault(self) -> str:
         if await asyncio.to_thread(_identity, self.path) != self._schema.file:
@@ -233,6 +231,7 @@ def _engine(
         max_overflow=0,
         pool_timeout=timeout_seconds,
         connect_args={"isolation_level": None},
+        hide_parameters=True,  # its errors would carry metadata and ciphertexts into tracebacks
     )
 
     @event.listens_for(engine.sync_engine, "connect")

@@ -22,10 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["BatchedLines", "ConsoleSink", "FileSink"]
 
 _DEFAULT_CAPACITY_LINES = 20_000
-_CONTROL_TO_QUESTION_MARK = bytes(
-    ord("?") if code < ord(" ") or code == 0x7F else code  # noqa: PLR2004  (DEL)
-    for code in range(256)
-)
+_DELETE = 0x7F
+_CONTROL_TO_QUESTION_MARK = bytes(ord("?") if code < ord(" ") or code == _DELETE else code for code in range(256))
 
 
 class ConsoleSink(logging.Handler):

@@ -58,7 +58,9 @@ class ListenerSettings(BaseSettings):
     header_timeout_seconds: SecondsSetting = Field(
         10, description="How long a client may take to send a request's headers."
     )
-    body_timeout_seconds: SecondsSetting = Field(30, description="How long a client may pause while it sends a body.")
+    body_timeout_seconds: SecondsSetting = Field(
+        30, description="How long a client may take to send a body; each 64 KiB that came adds a second."
+    )
 
 
 class AccessSettings(BaseSettings):

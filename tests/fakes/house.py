@@ -80,7 +80,7 @@ class Told:
 async def until(condition: Callable[[], object]) -> None:
     """Let the loop turn until something has come about."""
     async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
+        while not condition():
             await asyncio.sleep(0)
 
 

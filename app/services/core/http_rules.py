@@ -53,8 +53,7 @@ def judge_head(headers: Sequence[tuple[bytes, bytes]], http_version: str, max_bo
         elif name == b"upgrade":
             upgrade = value
     _judge_counts(hosts, encodings, lengths, http_version)
-    if not _HOST.fullmatch(host):
-        raise _refused("The Host header is not a host with an optional port (RFC 9112, 3.2).")
+    _judge_host(host)
     if upgrade and _asks_to_switch(headers) and (encodings or lengths or upgrade.lower() != b"websocket"):
         raise _refused("Only HTTP/1.1 is spoken here. Send the request without an Upgrade header.")
     if not length.isdigit():
@@ -82,6 +81,11 @@ def _judge_counts(hosts: int, encodings: int, lengths: int, http_version: str) -
         raise _refused("HTTP/1.0 has no Transfer-Encoding. Send a Content-Length.")
     if encodings + lengths > 1:
         raise _refused("Send one Content-Length or one Transfer-Encoding, not several (RFC 9112, 6.3).")
+
+
+def _judge_host(host: bytes) -> None:
+    if not _HOST.fullmatch(host):
+        raise _refused("The Host header is not a host with an optional port (RFC 9112, 3.2).")
 
 
 def judge_head_size(count: int, size_bytes: int, max_count: int, max_bytes: int) -> None:

@@ -139,7 +139,7 @@ def _local_nat64(address: IPv6Address) -> list[IPv4Address]:
     """Read ``address`` by each prefix length that fits: the four octets skip octet 8, and what follows them is zero."""
     found = []
     for prefix in _LOCAL_NAT64_PREFIXES:
-        octets = [octet for index, octet in enumerate(address.packed) if index >= prefix // 8 and index != 8]  # noqa: PLR2004
+        octets = [octet for index, octet in enumerate(address.packed) if index >= prefix // 8 and index != 8]
         if any(octets[:4]) and not any(octets[4:]):
             found.append(IPv4Address(bytes(octets[:4])))
     return found

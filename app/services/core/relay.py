@@ -58,7 +58,8 @@ class EventRelay:
         """Take bytes of the body; return whole events for the client, possibly none.
 
         Raises:
-            AnswerUnusableError: an error event, an event without end, or ``[DONE]`` before any choice was finished.
+            AnswerUnusableError: an error event, a first event that is not JSON, an event without end, or ``[DONE]``
+                before any choice was finished.
         """
         try:
             block = self._splitter.feed(data)
@@ -90,7 +91,7 @@ class EventRelay:
         """
         opened, rest, pending = self.opened, b"", self._splitter.pending
         if _is_whole(pending):  # only its empty line is missing
-            rest = self.feed(b"\n\n")
+            rest = self.feed(b"\n" if pending.endswith((b"\n", b"\n\r")) else b"\n\n")
         if not self._finished():
             raise AnswerUnusableError(_UNFINISHED, rest if opened else b"")
         return rest if self._done else rest + sse.DONE
@@ -114,6 +115,8 @@ class EventRelay:
     def _fault(self, event: bytes) -> str | None:
         if sse.is_error(event):
             return "the server reported an error inside the stream"
+        if not self.opened and sse.has_data(event) and not _is_whole(event):
+            return "the stream begins with something that is not JSON"
         if sse.is_done(event):
             self._done = True
             return None if self._finished() else _UNFINISHED

@@ -14,6 +14,7 @@ from app.services.core.errors import BodyTooLarge, GatewayError, RequestTimeout
 from app.services.core.http_rules import ends_connection, judge_head_size
 from app.services.dataplane.plane import TICK_SECONDS
 from app.services.dataplane.reception import Call, Reply, error_reply, own_lines
+from app.services.dataplane.sides import BODY_BYTES_PER_SECOND
 
 if TYPE_CHECKING:
     from app.services.dataplane.exchange import Exchange
@@ -133,8 +134,9 @@ class AsgiDoor:
 
     async def _read_body(self, receive: Receive) -> bytes:
         parts, size_bytes, limit = [], 0, self._bounds.body_bytes
+        deadline = asyncio.get_running_loop().time() + self._bounds.body_ticks * TICK_SECONDS
         try:
-            async with asyncio.timeout(self._bounds.body_ticks * TICK_SECONDS):
+            async with asyncio.timeout_at(deadline) as timeout:
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
@@ -145,6 +147,7 @@ class AsgiDoor:
                         raise BodyTooLarge(f"The body is larger than the limit of {limit} bytes. Send a shorter one.")
                     if not message.get("more_body", False):
                         return b"".join(parts)
+                    timeout.reschedule(deadline + size_bytes / BODY_BYTES_PER_SECOND)
         except TimeoutError:
             raise RequestTimeout("The request's body did not come in time.") from None
 

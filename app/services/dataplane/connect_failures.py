@@ -35,7 +35,7 @@ class ConnectStage(StrEnum):
     SECURING = "securing"
 
 
-class ConnectFailed(Exception):  # noqa: N818 - named as what happened, like the error tree of the core
+class ConnectFailed(Exception):
     """No connection came about. ``reason`` is for the owner: "connection refused", "no answer within 5 s"."""
 
     def __init__(self, reason: str, kind: ConnectFailure) -> None:
@@ -73,6 +73,8 @@ _TELLING = (
     ConnectFailure.OWN,
 )
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL"})
+_UNKNOWN_AUTHORITY = frozenset({18, 19, 20, 21})
+"""OpenSSL's X509_V_ERR_* (x509_vfy.h): self-signed, alone or in a chain; issuer not found; first one not verified."""
 _NO_SUCH_NAME = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
 
@@ -116,7 +118,9 @@ def _explain_deadline(stage: ConnectStage, host: str, limit_seconds: float) -> C
 
 def _tls_reason(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"certificate verify failed: {error.verify_message.rstrip('.')}"
+        fix = "; the gateway's operator can trust its authority by UPSTREAM_CA_FILE"
+        unknown_authority = error.verify_code in _UNKNOWN_AUTHORITY
+        return f"certificate verify failed: {error.verify_message.rstrip('.')}{fix if unknown_authority else ''}"
     if error.reason in _NOT_TLS:
         return "the server does not speak TLS on this port; register it with http://"
     return (error.reason or "handshake failed").replace("_", " ").lower()

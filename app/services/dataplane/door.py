@@ -22,6 +22,7 @@ from app.services.core.http_rules import judge_head, judge_head_size
 from app.services.core.surfaces import PREFIX
 from app.services.dataplane.door_call import DoorCall
 from app.services.dataplane.reception import Call, Reply, error_reply, own_lines
+from app.services.dataplane.sides import BODY_BYTES_PER_SECOND
 
 if TYPE_CHECKING:
     import asyncio
@@ -34,8 +35,7 @@ __all__ = ["Door", "door_factory"]
 _logger = logging.getLogger("gateway.door")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _LINGER_TICKS = 20
-_BYTES_PER_TICK = 6554
-"""A body that keeps coming at 64 KiB a second is given the time it needs."""
+_BYTES_PER_TICK = BODY_BYTES_PER_SECOND // 10
 
 
 class Door(HttpToolsProtocol):
@@ -111,7 +111,7 @@ class Door(HttpToolsProtocol):
                 self._guarded(self._judge_size, self._header_bytes)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Bound the headers. Trailers are bounded and dropped (RFC 9110, 6.5.1): they came after the head was judged."""
+        """Bound the headers. Trailers are bounded and dropped (RFC 9110, 6.5.1): the head was judged without them."""
         if self._refused:
             return
         if self._in_head:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Bounds", "ClientSide", "Limits"]
+__all__ = ["BODY_BYTES_PER_SECOND", "Bounds", "ClientSide", "Limits"]
+
+
+BODY_BYTES_PER_SECOND = 65536
+"""A body that keeps coming at least this fast is given the time it needs."""
 
 
 class ClientSide(Protocol):

@@ -31,7 +31,7 @@ _TLS_SHUTDOWN_SECONDS = 1.0
 """How long a closing TLS connection waits for the server's farewell; asyncio's 30 s would hold its socket as long."""
 
 
-class AllFailed(Exception):  # noqa: N818 - named as what happened, like the error tree of the core
+class AllFailed(Exception):
     """No address answered; ``errors`` holds one error for each that was tried, in order."""
 
     def __init__(self, errors: list[OSError]) -> None:

@@ -19,7 +19,7 @@ MAX_TEXT_LENGTH: Final = 200
 MAX_CONTEXT_LENGTH: Final = 1_000_000_000
 
 
-class NotJson(ValueError):  # noqa: N818 - the name says what the body is
+class NotJson(ValueError):
     """The bytes are not JSON, or are nested too deep to read."""
 
 

@@ -185,7 +185,7 @@ def test_any_object_is_read_or_refused(members: dict[str, object], ascii_only: b
 
 @given(st.data())
 def test_a_damaged_body_raises_nothing_else(data: st.DataObject) -> None:
-    whole = bytearray(body(stream=True, n=2, stop=["a\\\"b", "\u20ac"], stream_options={"include_usage": True}))
+    whole = bytearray(body(stream=True, n=2, stop=['a\\"b', "\u20ac"], stream_options={"include_usage": True}))
     for _damage in range(data.draw(st.integers(1, 4))):
         position = data.draw(st.integers(0, len(whole) - 1))
         whole[position : position + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
@@ -196,7 +196,7 @@ def test_a_damaged_body_raises_nothing_else(data: st.DataObject) -> None:
 
 
 def test_a_truncated_body_is_refused_wherever_it_is_cut() -> None:
-    whole = body(stream=True, n=2, stop=["a\\\"b", "\u20ac"], stream_options={"include_usage": True})
+    whole = body(stream=True, n=2, stop=['a\\"b', "\u20ac"], stream_options={"include_usage": True})
     assert peek(whole, DEPTH).n == 2
     codes = {refusal(whole[:length]).code for length in range(len(whole))}
     assert codes == {"empty_body", "invalid_json"}

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, ProgrammingError, StatementError
+from structlog.testing import capture_logs
 
 from app.services.core.errors import StorageUnavailable
-from app.utils.database import Database, DatabaseInUse, Migrations, verify
+from app.utils.database import Database, DatabaseInUse, DatabaseUnusable, Migrations, verify
 
 pytestmark = pytest.mark.usefixtures("empty_directory")
 URL = "sqlite:///gateway.db"
@@ -216,6 +217,29 @@ async def test_a_second_gateway_on_the_same_file_is_refused(database: Database, 
     with pytest.raises(DatabaseInUse, match=r"gateway\.db\.lock"):
         await Database.open(URL, first_schema)
     await insert(database, "unharmed")
+
+
+async def test_an_open_that_fails_frees_the_file(first_schema: Migrations):
+    FILE.write_bytes(b"no database" * 1000)
+    with pytest.raises(DatabaseUnusable):
+        await Database.open(URL, first_schema)
+    FILE.unlink()
+    await (await Database.open(URL, first_schema)).close()
+
+
+async def test_a_close_that_can_not_checkpoint_is_told_and_loses_nothing(first_schema: Migrations):
+    database = await Database.open(URL, first_schema, timeout_seconds=0.1)
+    await insert(database, "kept")
+    async with database._writer.connect() as busy:
+        with capture_logs() as captured:
+            await database.close()
+        await busy.invalidate()  # its pool is gone
+    assert [event["step"] for event in captured if event["event"] == "The database was not closed cleanly"] == [
+        "_checkpoint"
+    ]
+    again = await Database.open(URL, first_schema)
+    assert await names(again) == ["kept"]
+    await again.close()
 
 
 async def test_after_close_nothing_goes_and_the_file_is_whole_and_free(first_schema: Migrations):

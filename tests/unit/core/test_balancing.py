@@ -1,0 +1,208 @@
+"""Balancing: who may be taken, who goes first, and how traffic spreads."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from app.services.core.balancing import Full, choose
+from app.services.core.board import Board
+from app.services.core.snapshot import Candidate
+from app.services.core.types import Endpoint, HealthStatus, ModelEntry, Server
+
+NOW = 1000.0
+MODEL = ModelEntry("llama", "llama")
+
+
+@dataclass(frozen=True)
+class Place:
+    """One server as a test lays it out."""
+
+    priority: int = 0
+    weight: float = 1.0
+    cap: int | None = None
+    in_flight: int = 0
+    cooling: bool = False
+    suspect: bool = False
+    tried: bool = False
+    first_token_seconds: float = 0.0
+
+    @property
+    def full(self) -> bool:
+        return self.cap is not None and self.in_flight >= self.cap
+
+    @property
+    def open(self) -> bool:
+        """Whether nothing but its load stands against it."""
+        return not (self.tried or self.cooling)
+
+
+def lay_out(places: list[Place]) -> tuple[list[Candidate], Board, set[str]]:
+    """Candidates named by their index, best priority first, with their lanes."""
+    board, candidates, tried = Board(), [], set()
+    for index, place in enumerate(places):
+        server = Server(
+            id=str(index),
+            endpoint=Endpoint("http", f"server-{index}", 8000),
+            models=(MODEL,),
+            max_concurrency=place.cap,
+            priority=place.priority,
+            weight=place.weight,
+            health=HealthStatus.HEALTHY,
+        )
+        candidates.append(Candidate(server, MODEL))
+        lane = board.lane(server.id)
+        lane.in_flight = place.in_flight
+        lane.cooling_until = NOW + 1 if place.cooling else NOW
+        lane.suspect_until = NOW + 1 if place.suspect else NOW
+        lane.first_token_ewma_seconds = place.first_token_seconds
+        if place.tried:
+            tried.add(server.id)
+    candidates.sort(key=lambda candidate: -candidate.server.priority)
+    return candidates, board, tried
+
+
+def draw(places: list[Place], times: int, seed: int = 7) -> Counter[int]:
+    candidates, board, tried = lay_out(places)
+    dice = random.Random(seed)
+    drawn: Counter[int] = Counter()
+    for _time in range(times):
+        chosen = choose(candidates, board, tried, NOW, dice.random)
+        assert isinstance(chosen, Candidate)
+        drawn[int(chosen.server.id)] += 1
+    return drawn
+
+
+PLACES = st.lists(
+    st.builds(
+        Place,
+        priority=st.integers(-1, 1),
+        weight=st.floats(0.01, 1000),
+        cap=st.none() | st.integers(0, 3),
+        in_flight=st.integers(0, 4),
+        cooling=st.booleans(),
+        suspect=st.booleans(),
+        tried=st.booleans(),
+        first_token_seconds=st.floats(0, 10),
+    ),
+    max_size=6,
+)
+DICE = st.floats(0, 1, exclude_max=True)
+
+
+@given(PLACES, st.lists(DICE, min_size=2, max_size=2))
+@example([Place(suspect=True, priority=1), Place(suspect=True)], [0.9, 0.9])
+@example([Place(suspect=True, priority=1), Place()], [0.0, 0.0])
+def test_the_choice_keeps_to_the_rules(places: list[Place], dice: list[float]) -> None:
+    candidates, board, tried = lay_out(places)
+    chosen = choose(candidates, board, tried, NOW, iter(dice).__next__)
+    may_be_taken = [place for place in places if place.open and not place.full]
+    if isinstance(chosen, Candidate):
+        taken = places[int(chosen.server.id)]
+        assert taken in may_be_taken
+        alike = [place for place in may_be_taken if place.suspect is taken.suspect]
+        assert not taken.suspect or len(alike) == len(may_be_taken), "a sound server was passed over"
+        assert taken.priority == max(place.priority for place in alike)
+    else:
+        assert not may_be_taken
+        held_up = any(place.open and place.full for place in places)
+        assert isinstance(chosen, Full) if held_up else chosen is None
+
+
+@given(PLACES, DICE)
+def test_choosing_changes_nothing(places: list[Place], dice: float) -> None:
+    candidates, board, tried = lay_out(places)
+    before = [(lane.in_flight, lane.suspect_until, lane.cooling_until) for lane in board.lanes.values()]
+    choose(candidates, board, tried, NOW, lambda: dice)
+    assert before == [(lane.in_flight, lane.suspect_until, lane.cooling_until) for lane in board.lanes.values()]
+
+
+def test_nobody_is_chosen_of_none() -> None:
+    assert choose([], Board(), (), NOW, random.random) is None
+
+
+@pytest.mark.parametrize("weights", [[1, 1], [1, 1, 1, 1, 1], [3, 1], [1, 2, 4], [0.01, 0.03], [1000, 500, 500]])
+def test_idle_servers_share_traffic_by_weight(weights: list[float]) -> None:
+    times = 20_000
+    drawn = draw([Place(weight=weight) for weight in weights], times)
+    for index, weight in enumerate(weights):
+        assert drawn[index] / times == pytest.approx(weight / sum(weights), abs=0.02)
+
+
+def test_a_lower_tier_gets_nothing_while_a_higher_one_has_room() -> None:
+    places = [Place(priority=0), Place(priority=5), Place(priority=5, in_flight=50), Place(priority=0, weight=1000)]
+    assert set(draw(places, 500)) <= {1, 2}
+
+
+def test_a_lower_tier_takes_over_when_the_higher_is_full_cooling_tried_or_suspect() -> None:
+    out_of_play = [
+        Place(priority=5, cap=2, in_flight=2),
+        Place(priority=5, cooling=True),
+        Place(priority=5, tried=True),
+        Place(priority=5, suspect=True),
+    ]
+    assert set(draw([*out_of_play, Place(), Place()], 200)) == {4, 5}
+
+
+def test_the_less_loaded_of_two_is_taken() -> None:
+    assert draw([Place(in_flight=3), Place(in_flight=1)], 200) == {1: 200}
+
+
+def test_an_idle_server_goes_before_a_busy_one() -> None:
+    assert draw([Place(in_flight=1), Place()], 200) == {1: 200}
+
+
+def test_load_is_seen_in_proportion_to_weight() -> None:
+    assert draw([Place(in_flight=5, weight=4), Place(in_flight=2, weight=1)], 200) == {0: 200}
+    assert draw([Place(in_flight=0, weight=1), Place(in_flight=1, weight=4)], 200) == {1: 200}
+
+
+def test_the_faster_of_two_equally_busy_ones_is_taken() -> None:
+    places = [Place(in_flight=2, first_token_seconds=0.9), Place(in_flight=2, first_token_seconds=0.1)]
+    assert draw(places, 200) == {1: 200}
+
+
+def test_between_idle_ones_speed_does_not_count() -> None:
+    drawn = draw([Place(first_token_seconds=0.9), Place(first_token_seconds=0.1)], 10_000)
+    assert drawn[0] / 10_000 == pytest.approx(0.5, abs=0.02)
+
+
+def test_the_busiest_of_many_is_never_taken() -> None:
+    drawn = draw([Place(in_flight=9), *[Place(in_flight=1)] * 4], 2000)
+    assert drawn[0] == 0
+    assert set(drawn) == {1, 2, 3, 4}
+
+
+def test_many_requests_at_once_spread_by_weight() -> None:
+    """Two choices keep what is in flight close to the weights, without looking at every server."""
+    candidates, board, _tried = lay_out([Place(weight=weight) for weight in (1, 1, 2, 4)])
+    dice = random.Random(7)
+    for _request in range(800):
+        chosen = choose(candidates, board, (), NOW, dice.random)
+        assert isinstance(chosen, Candidate)
+        board.lane(chosen.server.id).in_flight += 1
+    for index, share in enumerate((100, 100, 200, 400)):
+        assert board.in_flight(str(index)) == pytest.approx(share, rel=0.1)
+
+
+def test_full_and_cooling_end_in_time() -> None:
+    candidates, board, _tried = lay_out([Place(cooling=True, suspect=True)])
+    assert choose(candidates, board, (), NOW + 0.9, random.random) is None
+    assert choose(candidates, board, (), NOW + 1, random.random) is candidates[0]
+
+
+def test_suspects_are_taken_when_nobody_else_is_left() -> None:
+    assert draw([Place(suspect=True), Place(cap=0)], 20) == {0: 20}
+    assert set(draw([Place(suspect=True), Place(suspect=True)], 100)) == {0, 1}
+    assert draw([Place(suspect=True), Place(suspect=True, priority=1)], 50) == {1: 50}
+
+
+@pytest.mark.parametrize("dice", [0.0, 0.5, 1 - 2**-53])
+def test_rounding_never_leaves_the_draw_empty(dice: float) -> None:
+    candidates, board, _tried = lay_out([Place(weight=0.1)] * 10)
+    assert isinstance(choose(candidates, board, (), NOW, lambda: dice), Candidate)
