@@ -188,6 +188,27 @@ async def test_an_error_event_in_the_middle_is_told_in_our_envelope(house: House
     assert "10.0.0.7" not in rest
 
 
+async def test_a_good_event_beside_a_fault_still_goes_out(house: House) -> None:
+    async def fails_late(fake: FakeModelServer, seen: Seen, writer: asyncio.StreamWriter) -> None:
+        del seen
+        assert fake.gate is not None
+        writer.write(BEGUN)
+        await writer.drain()
+        await fake.gate.wait()
+        writer.write(event({"choices": [{"delta": {"content": "b"}}]}) + event({"error": {"message": "boom"}}))
+
+    async with serving(FakeModelServer(behaviours={"*": fails_late}, gate=asyncio.Event())) as (bad,):
+        house.install(server("bad", bad.url))
+        request = {"model": "m", "messages": [], "stream": True}
+        async with house.client.stream("POST", "/v1/chat/completions", json=request) as answer:
+            pieces = answer.aiter_text()
+            await anext(pieces)
+            assert bad.gate is not None
+            bad.gate.set()
+            rest = "".join([piece async for piece in pieces])
+    assert rest.index('"content":"b"') < rest.index('"code":"server_misbehaved"')
+
+
 async def test_an_unknown_state_is_tried_when_none_is_healthy(house: House) -> None:
     async with serving(FakeModelServer()) as (fake,):
         house.install(server("new", fake.url, health=HealthStatus.UNKNOWN))

@@ -60,6 +60,11 @@ class Lane:
         self.failures_in_a_row += 1
         self.suspect_until = now + min(doubled, _SUSPECT_LONGEST_SECONDS)
 
+    def cleared(self) -> None:
+        """Forget earlier failures: checks have found the server well again."""
+        self.failures_in_a_row = 0
+        self.suspect_until = 0.0
+
     def cool(self, now: float, seconds: float) -> None:
         """Honour a server's own Retry-After, for at most five minutes."""
         self.cooling_until = max(self.cooling_until, now + min(max(seconds, 0.0), _RETRY_AFTER_LONGEST_SECONDS))

@@ -50,13 +50,10 @@ def forwarded_body(body: bytes, seen: Peek, model: ModelEntry, *, ask_usage: boo
 def _with_usage_asked(body: bytes) -> bytes:
     """Set ``include_usage`` among the client's other stream options, which stay."""
     span = find_member(body, "stream_options")
-    if span is None:
-        raise ValueError("'stream_options' can't be found")
-    options = body[span]
-    if not options.startswith(b"{"):
-        options = _USAGE_OPTION  # it was null
-    elif find_member(options, "include_usage") is None:
-        options = add_member(options, "include_usage", b"true")
+    options = b"null" if span is None else body[span]
+    if options.startswith(b"{"):
+        splice = add_member if find_member(options, "include_usage") is None else set_member
+        options = splice(options, "include_usage", b"true")
     else:
-        options = set_member(options, "include_usage", b"true")
-    return b"%b%b%b" % (body[: span.start], options, body[span.stop :])
+        options = _USAGE_OPTION
+    return set_member(body, "stream_options", options)

@@ -14,7 +14,7 @@ from app.services.core.types import HealthStatus, ModelEntry, Server
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["EMPTY", "Candidate", "Route", "Snapshot", "build_snapshot"]
+__all__ = ["EMPTY", "Candidate", "Route", "Snapshot", "build_snapshot", "recovered"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,17 @@ def build_snapshot(servers: Iterable[Server]) -> Snapshot:
         for model in server.models:
             by_model.setdefault(model.name, []).append(Candidate(server, model))
     return Snapshot(by_id, {name: _route(name, by_model[name]) for name in sorted(by_model)})
+
+
+def recovered(before: Snapshot, after: Snapshot) -> list[str]:
+    """Name the servers that were known to be down and are healthy now."""
+    return [
+        server_id
+        for server_id, server in after.servers.items()
+        if server.health is HealthStatus.HEALTHY
+        and server_id in before.servers
+        and before.servers[server_id].health is HealthStatus.UNHEALTHY
+    ]
 
 
 def _route(name: str, candidates: list[Candidate]) -> Route:

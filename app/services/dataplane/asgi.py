@@ -122,7 +122,8 @@ class AsgiDoor:
     def _receive_head(self, scope: Message) -> Reply | Call:
         headers: list[tuple[bytes, bytes]] = list(scope["headers"])
         path: bytes = scope.get("raw_path") or scope["path"].encode()
-        size_bytes = len(path) + sum(len(name) + len(value) + 4 for name, value in headers)
+        size_bytes = len(path) + len(scope["query_string"])
+        size_bytes += sum(len(name) + len(value) + 4 for name, value in headers)
         judge_head_size(len(headers), size_bytes, self._bounds.header_count, self._bounds.header_bytes)
         version = scope.get("http_version", "1.1")
         if version in ("2", "3"):  # they have no Host header of their own

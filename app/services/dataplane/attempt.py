@@ -160,7 +160,7 @@ class Attempt:
             try:
                 block = relay.feed(data)
             except AnswerUnusableError as error:
-                self._unusable(error.reason)
+                self._cut(error)
                 return
             if block:
                 if not self.relaying:
@@ -185,7 +185,7 @@ class Attempt:
             elif type(relay) is WholeAnswer:
                 self._end_whole(relay)
         except AnswerUnusableError as error:
-            self._unusable(error.reason)
+            self._cut(error)
 
     def on_broken(self, reason: str, *, heard: bool) -> None:
         """The connection broke. One that was warm and had grown stale is dialled anew, on the same server."""
@@ -263,6 +263,12 @@ class Attempt:
         if failure is Failure.CREDENTIALS:
             self._plane.look_again((self.candidate.server.id,))
         self._fail(failure, self._status, retry_after_seconds)
+
+    def _cut(self, error: AnswerUnusableError) -> None:
+        """End a stream at a fault; the good events before it still go out."""
+        if error.rest:
+            self._exchange.pass_events(error.rest)
+        self._unusable(error.reason)
 
     def _unusable(self, reason: str, failure: Failure = Failure.BROKEN) -> None:
         self._plane.answer_unusable(self._exchange.call, self.candidate.server.id, reason)

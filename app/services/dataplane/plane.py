@@ -11,7 +11,7 @@ from app.services.core.board import Board
 from app.services.core.errors import GatewayError
 from app.services.core.peek import peek
 from app.services.core.retry import RetryBudget
-from app.services.core.snapshot import EMPTY, Snapshot
+from app.services.core.snapshot import EMPTY, Snapshot, recovered
 from app.services.dataplane.exchange import Exchange
 from app.services.dataplane.pool import Pool
 from app.services.dataplane.reception import Call, Reception, error_reply
@@ -104,6 +104,8 @@ class DataPlane:
 
     def install(self, snapshot: Snapshot) -> None:
         """Swap the snapshot. Requests that run go on; those that wait may find a place."""
+        for server_id in recovered(self.snapshot, snapshot):
+            self.board.lane(server_id).cleared()
         self.snapshot = snapshot
         self.pool.install(snapshot)
         self.board.keep(snapshot.servers)

@@ -148,6 +148,26 @@ def test_nothing_in_the_envelope_is_longer_than_it_needs_to_be() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"message": 'wrong key sk-"secret", sorry', "type": 'sk-"secret"', "code": 'sk-"secret"'}},
+        {"error": {"message": "no", "param": 'sk-"secret"'}},
+        {"detail": [{"input": 'sk-"secret"'}]},
+        {"error": "x" * 1994 + 'sk-"secret"'},
+    ],
+)
+def test_the_key_of_a_server_is_not_repeated(body: object) -> None:
+    shown = client_error(401, json.dumps(body).encode(), secret='sk-"secret"')
+    assert b"secret" not in shown
+    assert b"sk-" not in shown
+    assert b"[reda" in shown
+
+
+def test_a_placeholder_for_a_key_hides_no_words() -> None:
+    assert json.loads(client_error(400, b'{"error":"none of it"}', secret="none"))["error"]["message"] == "none of it"
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),

@@ -45,6 +45,18 @@ def test_a_good_answer_clears_suspicion() -> None:
     assert lane.suspect_until == NOW + 1.0
 
 
+def test_checks_that_found_a_server_well_clear_it_too() -> None:
+    lane = Lane()
+    lane.failed(NOW)
+    lane.failed(NOW)
+    lane.cool(NOW, 5)
+    lane.cleared()
+    assert lane.suspect_until <= NOW
+    assert lane.cooling_until == NOW + 5, "what the server asked for itself stays"
+    lane.failed(NOW)
+    assert lane.suspect_until == NOW + 1.0
+
+
 def test_the_first_answer_counts_whole_and_later_ones_by_a_tenth() -> None:
     lane = Lane()
     lane.answered(1.0)

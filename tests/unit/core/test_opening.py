@@ -24,7 +24,7 @@ def test_a_stream_is_events(content_type: bytes) -> None:
     assert isinstance(judge(200, (b"content-type", content_type)), Unusable)
 
 
-@pytest.mark.parametrize("headers", [(), (JSON,), ((b"content-type", b"text/plain"),)])
+@pytest.mark.parametrize("headers", [(), (JSON, (b"server", b"uvicorn")), ((b"content-type", b"text/plain"),)])
 def test_what_is_no_stream_is_a_whole_answer(headers: tuple[tuple[bytes, bytes], ...]) -> None:
     assert judge(200, *headers) == Whole()
     assert judge(201, *headers) == Whole()

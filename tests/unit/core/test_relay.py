@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -48,11 +49,23 @@ def opened(relay: EventRelay | None = None) -> EventRelay:
 
 def cut(stream: bytes, places: list[int]) -> list[bytes]:
     edges = [0, *sorted(place % (len(stream) + 1) for place in places), len(stream)]
-    return [stream[start:stop] for start, stop in zip(edges, edges[1:], strict=False)]
+    return [stream[start:stop] for start, stop in itertools.pairwise(edges)]
 
 
 def run(relay: EventRelay, pieces: list[bytes]) -> bytes:
     return b"".join([relay.feed(piece) for piece in pieces]) + relay.end()
+
+
+def play(relay: EventRelay, pieces: list[bytes]) -> tuple[bytes, AnswerUnusableError | None]:
+    """What came out, and the fault that ended it."""
+    sent = b""
+    try:
+        for piece in pieces:
+            sent += relay.feed(piece)
+        sent += relay.end()
+    except AnswerUnusableError as fault:
+        return sent, fault
+    return sent, None
 
 
 CONTENTS = st.text(alphabet='model": \\{}[]\n\u20acx', max_size=8) | st.sampled_from(
@@ -172,12 +185,10 @@ def test_an_error_in_the_first_block_lets_nothing_out(stream: bytes) -> None:
 
 @given(PLACES)
 def test_an_error_as_first_event_lets_nothing_out_whatever_the_chunks(places: list[int]) -> None:
-    relay = plain()
-    sent = []
-    with pytest.raises(AnswerUnusableError, match="reported an error") as caught:
-        for piece in cut(b": processing\n\n" + ERROR + WORD + STOP + DONE, places):
-            sent.append(relay.feed(piece))
-    assert b"".join(sent) == caught.value.rest == b""
+    sent, fault = play(plain(), cut(b": processing\n\n" + ERROR + WORD + STOP + DONE, places))
+    assert fault is not None
+    assert "reported an error" in fault.reason
+    assert sent == fault.rest == b""
 
 
 @pytest.mark.parametrize("error", [ERROR, b'event: error\ndata: {"message":"boom"}\n\n', b"event:error\ndata: {}\n\n"])
@@ -191,12 +202,18 @@ def test_good_events_before_an_error_are_not_lost(error: bytes, model: bytes | N
 
 @given(st.integers(1, 4), PLACES)
 def test_all_good_events_come_out_whatever_the_chunks(count: int, places: list[int]) -> None:
-    relay = opened()
-    sent = []
-    with pytest.raises(AnswerUnusableError) as caught:
-        for piece in cut(WORD * count + ERROR, places):
-            sent.append(relay.feed(piece))
-    assert b"".join(sent) + caught.value.rest == WORD * count
+    sent, fault = play(opened(), cut(WORD * count + ERROR, places))
+    assert fault is not None
+    assert sent + fault.rest == WORD * count
+
+
+@pytest.mark.parametrize("first", [b"data: Internal Server Error\n\n", b'data: {"choices":[{"te\n\n'])
+def test_a_first_event_that_is_no_json_lets_nothing_out(first: bytes) -> None:
+    relay = plain()
+    with pytest.raises(AnswerUnusableError, match="begins with something that is not JSON") as caught:
+        relay.feed(first)
+    assert caught.value.rest == b""
+    assert not relay.opened
 
 
 # -- ends
@@ -302,9 +319,9 @@ def test_pings_after_the_finish_do_not_make_it_forgotten() -> None:
 
 def test_an_event_without_end_is_refused() -> None:
     relay = opened()
+    assert relay.feed(b"data: " + b"x" * (MAX_EVENT_BYTES - 6)) == b""
     with pytest.raises(AnswerUnusableError, match="one event is larger than 256 KiB"):
-        for _piece in range(6):
-            assert relay.feed(b"data: " + b"x" * (MAX_EVENT_BYTES // 5)) == b""
+        relay.feed(b"x")
 
 
 @pytest.mark.parametrize("model", [None, PUBLIC])
@@ -321,16 +338,12 @@ def test_keeps_little_of_a_long_stream(model: bytes | None) -> None:
 @given(st.lists(st.binary(max_size=30) | st.sampled_from([WORD, STOP, DONE, ERROR, b"\n\n", b"\r\n"]), max_size=8))
 def test_garbage_raises_nothing_else(pieces: list[bytes]) -> None:
     for relay in (plain(), EventRelay(PUBLIC, hide_usage=True)):
-        sent = b""
-        try:
-            for piece in pieces:
-                sent += relay.feed(piece)
-            sent += relay.end()
-        except AnswerUnusableError as error:
-            assert error.reason
-            assert relay.opened or not sent + error.rest
-        else:
+        sent, fault = play(relay, pieces)
+        if fault is None:
             assert b"[DONE]" in sent
+        else:
+            assert fault.reason
+            assert relay.opened or not sent + fault.rest
 
 
 # -- whole answers

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.services.core.snapshot import EMPTY, Candidate, build_snapshot
+from app.services.core.snapshot import EMPTY, Candidate, build_snapshot, recovered
 from app.services.core.types import Endpoint, HealthStatus, ModelEntry, Server
 
 LLAMA = ModelEntry("llama", "meta/llama", 4096)
@@ -75,6 +75,15 @@ def test_the_longest_context_that_some_server_tells_counts() -> None:
 
 def test_models_are_sorted_by_name() -> None:
     assert list(build_snapshot([server("one", QWEN, LLAMA)]).routes) == ["llama", "qwen"]
+
+
+def test_recovered_are_those_that_were_down_and_are_healthy() -> None:
+    states = [*HealthStatus, None]
+    pairs = [(f"{before}-{after}", before, after) for before in states for after in states]
+    earlier = build_snapshot([server(name, health=before) for name, before, _after in pairs if before])
+    later = build_snapshot([server(name, health=after) for name, _before, after in pairs if after])
+    assert recovered(earlier, later) == ["unhealthy-healthy"]
+    assert recovered(EMPTY, later) == recovered(earlier, EMPTY) == []
 
 
 SERVERS = st.lists(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import time
@@ -211,8 +212,6 @@ def test_adds_a_comma_where_one_is_needed(text: bytes, expected: bytes) -> None:
 )
 def test_a_text_made_to_be_slow_is_not(text: bytes) -> None:
     started = time.process_time()
-    try:
+    with contextlib.suppress(ValueError):
         set_member(text, "model", b"7")
-    except ValueError as error:
-        assert str(error)
     assert time.process_time() - started < 2.0  # measured: below 0.3 s

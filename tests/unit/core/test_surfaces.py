@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.services.core.errors import GatewayError, MethodNotAllowed, NotFound
+from app.services.core.errors import MethodNotAllowed, NotFound
 from app.services.core.surfaces import INFERENCE_PATHS, PREFIX, Inference, ListModels, OneModel, Preflight, match
 
 
@@ -113,6 +113,7 @@ def test_other_paths_are_not_there(method: bytes, path: str) -> None:
 )
 def test_any_request_line_is_answered(method: bytes, front: str, tail: str) -> None:
     try:
-        assert match(method, front + tail)
-    except GatewayError as error:
-        assert error.status in {404, 405}
+        surface = match(method, front + tail)
+    except (NotFound, MethodNotAllowed):
+        surface = None
+    assert surface is None or method in {b"GET", b"HEAD", b"POST", b"OPTIONS"}

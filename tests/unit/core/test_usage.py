@@ -95,13 +95,11 @@ def test_what_is_no_answer_is_named(body: bytes, words: str) -> None:
 @given(st.binary(max_size=100))
 def test_garbage_raises_nothing_but_value_errors(body: bytes) -> None:
     try:
-        usage, is_error = read_answer(body)
-    except ValueError as error:
-        assert "the " in str(error)
-    else:
-        assert usage is None
-        assert is_error is False
-        assert isinstance(json.loads(body.decode("utf-8", "replace"), strict=False), dict)
+        judged = read_answer(body)
+    except ValueError:
+        return
+    assert judged == (None, False)
+    assert isinstance(json.loads(body.decode("utf-8", "replace")), dict)
 
 
 def test_the_newest_figures_of_a_stream_count() -> None:
