@@ -20,8 +20,6 @@ from tests.fakes.gateway_process import ADMIN_KEY, SHELLS, GatewayProcess
 PUBLIC_NAME = "lab/little-one"
 """A name that differs from the server's own, and holds a slash."""
 
-CONTEXT_LENGTH = 2048
-
 
 @pytest.fixture(params=SHELLS)
 def shell(request: pytest.FixtureRequest) -> str:

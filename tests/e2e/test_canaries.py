@@ -40,7 +40,6 @@ ANSWER = "answer-46f2ba0d8c7e491e83d05a6cf9b72e18"
 ALL = (ADMIN, METRICS, STRANGER, KEPT, REFUSED, PASSWORD, PROMPT, ANSWER)
 
 
-
 def faults(*said: str) -> dict[str, bytes]:
     """All that an indiscreet server can answer: it repeats what it was told wherever it can."""
     echo = f"no: {' and '.join(said)}"
@@ -208,8 +207,7 @@ async def use_models(asker: Asker, *, after_checks: bool = False) -> None:
         await asker.ask("POST", path, 200, json=chat("cut-stream", stream=stream), lets=(ANSWER,))
         for name in FAULTS:
             answer = await asker.client.post(path, json=chat(name, stream=stream))
-            assert answer.status_code >= 400 or stream, name
-            assert answer.status_code in (503,) or not after_checks or name in OWN_WORDS, (name, answer.text)
+            assert answer.status_code == 503 if after_checks else answer.status_code >= 400, (name, answer.text)
             lets = (PROMPT, ANSWER) if name in OWN_WORDS and not after_checks else ()
             asker.found += [f"{canary} for {name}: {answer.text}" for canary in canaries_in(answer.content, lets)]
 

@@ -150,6 +150,7 @@ async def register(client: httpx2.AsyncClient, **fields: object) -> str:
     return str(answer.json()["registration_id"])
 
 
+@pytest.mark.parametrize("shell", ["asgi"])
 async def test_a_second_gateway_in_the_same_folder_is_refused(tmp_path: Path, shell: str) -> None:
     async with open_gateway(tmp_path / "gateway", shell) as first:
         second = GatewayProcess(first.folder, shell, {"ADMIN_API_KEY": ADMIN_KEY})

@@ -96,7 +96,9 @@ async def view(client: httpx2.AsyncClient, server_id: str) -> dict[str, Any]:
     return dict(answer.json())
 
 
-async def until_status(client: httpx2.AsyncClient, server_id: str, status: str, *, seconds: float = 10) -> dict[str, Any]:
+async def until_status(
+    client: httpx2.AsyncClient, server_id: str, status: str, *, seconds: float = 10
+) -> dict[str, Any]:
     """Wait for a state and return the server as it is then."""
     seen: dict[str, Any] = {}
 
@@ -109,7 +111,7 @@ async def until_status(client: httpx2.AsyncClient, server_id: str, status: str, 
 
 
 async def test_under_load_no_request_fails_when_a_server_dies(tmp_path: Path, shell: str) -> None:
-    settings = {"health_check_interval_seconds": 1, "retry_budget_ratio": 0.2}
+    settings = {"health_check_interval_seconds": 0.5}
     async with (
         serving(FakeModelServer(), FakeModelServer()) as (dying, staying),
         open_gateway(tmp_path / "gateway", shell, **settings) as gateway,
@@ -133,9 +135,8 @@ async def test_under_load_no_request_fails_when_a_server_dies(tmp_path: Path, sh
             await dying.start(port)
             await until_status(client, dying_id, "healthy")
             back = len(traffic.replies)
-            await until(
-                lambda: dying_id in {reply.server_id for reply in traffic.replies[back:]}, "it gets requests again"
-            )
+            await traffic.more(40)  # of two idle servers each is as good as the other
+            assert {reply.server_id for reply in traffic.replies[back:]} == {dying_id, staying_id}
         broken = [reply for reply in traffic.replies if not reply.whole]
         for reply in broken:  # none but streams that were running, and those say so
             assert not reply.asked_after_the_death, reply
@@ -147,6 +148,7 @@ def is_stream(seen: Seen) -> bool:
     return seen.method == "POST" and bool(seen.json["stream"])
 
 
+@pytest.mark.parametrize("shell", ["asgi"])
 async def test_traffic_alone_finds_out_within_three_requests(tmp_path: Path, shell: str) -> None:
     async with (
         serving(FakeModelServer(), FakeModelServer()) as (dying, staying),
@@ -167,10 +169,11 @@ async def test_traffic_alone_finds_out_within_three_requests(tmp_path: Path, she
         assert 1 <= len(lost) <= 3
 
 
+@pytest.mark.parametrize("shell", ["door"])
 async def test_checks_alone_find_out_and_bring_back(tmp_path: Path, shell: str) -> None:
     async with (
         serving(FakeModelServer()) as (fake,),
-        open_gateway(tmp_path / "gateway", shell, health_check_interval_seconds=1) as gateway,
+        open_gateway(tmp_path / "gateway", shell, health_check_interval_seconds=0.2) as gateway,
         gateway.client() as client,
     ):
         server_id, port = await register(client, fake.url), fake.port
@@ -191,6 +194,7 @@ async def test_checks_alone_find_out_and_bring_back(tmp_path: Path, shell: str) 
         assert (await ask(client)).whole
 
 
+@pytest.mark.parametrize("shell", ["asgi"])
 async def test_a_request_that_waits_on_a_dying_server_is_answered_by_the_other(tmp_path: Path, shell: str) -> None:
     async with (
         serving(FakeModelServer(), FakeModelServer()) as (first, second),
@@ -269,11 +273,12 @@ async def test_work_stops_within_a_second_when_the_client_leaves(tmp_path: Path,
 
 
 @pytest.mark.real_model
+@pytest.mark.parametrize("shell", ["asgi"])
 async def test_a_real_server_is_killed_and_comes_back(
     tmp_path: Path, shell: str, model_servers: tuple[Any, Any], start_model_server: Callable[..., Any]
 ) -> None:
     doomed = start_model_server()
-    settings = {"health_check_interval_seconds": 1}
+    settings = {"health_check_interval_seconds": 0.5}
     async with open_gateway(tmp_path / "gateway", shell, **settings) as gateway, gateway.client() as client:
         doomed_id = await register(client, doomed.url)
         staying_id = await register(client, model_servers[0].url)
@@ -295,5 +300,3 @@ async def expect_answers(client: httpx2.AsyncClient, count: int, servers: set[st
         assert reply.status == 200, reply.text
         assert '"error"' not in reply.text
         assert reply.server_id in servers
-
-

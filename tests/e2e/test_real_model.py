@@ -26,7 +26,7 @@ LONG = {
 
 def request_for(model: str, **fields: Any) -> dict[str, Any]:
     messages = [{"role": "user", "content": "Why is the sky blue?"}]
-    fixed = {"temperature": 0, "seed": 7, "max_tokens": 40, "cache_prompt": False}
+    fixed = {"temperature": 0, "seed": 7, "max_tokens": 24, "cache_prompt": False}
     return {"model": model, "messages": messages, **fixed, **fields}
 
 

@@ -82,9 +82,7 @@ def test_completions(client: openai.OpenAI) -> None:
     assert whole.choices[0].text
     assert whole.usage is not None
     assert whole.usage.completion_tokens > 0
-    with client.completions.create(
-        model=MODEL_NAME, prompt="The capital of France is", stream=True, **SHORT
-    ) as stream:
+    with client.completions.create(model=MODEL_NAME, prompt="The capital of France is", stream=True, **SHORT) as stream:
         chunks = list(stream)
     assert "".join(chunk.choices[0].text for chunk in chunks) == whole.choices[0].text
 

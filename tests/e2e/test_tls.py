@@ -87,6 +87,7 @@ async def test_a_server_whose_authority_is_trusted(tmp_path: Path, shell: str) -
         assert fake.inference[0].headers["host"] == f"localhost:{fake.port}"
 
 
+@pytest.mark.parametrize("shell", ["door"])
 async def test_a_server_whose_authority_is_not_trusted(tmp_path: Path, shell: str) -> None:
     ca_file = written(trustme.CA(), tmp_path / "another.pem")
     async with (
@@ -101,6 +102,7 @@ async def test_a_server_whose_authority_is_not_trusted(tmp_path: Path, shell: st
         assert fake.requests == []
 
 
+@pytest.mark.parametrize("shell", ["asgi"])
 async def test_a_certificate_for_another_name(tmp_path: Path, shell: str) -> None:
     authority = trustme.CA()
     ca_file = written(authority, tmp_path / "ca.pem")
@@ -114,6 +116,7 @@ async def test_a_certificate_for_another_name(tmp_path: Path, shell: str) -> Non
         assert fake.requests == []
 
 
+@pytest.mark.parametrize("shell", ["door"])
 async def test_plain_http_where_tls_is_spoken_and_the_reverse(tmp_path: Path, shell: str) -> None:
     async with (
         serving_tls(trustme.CA(), "localhost") as fake,
@@ -128,6 +131,7 @@ async def test_plain_http_where_tls_is_spoken_and_the_reverse(tmp_path: Path, sh
         assert "http://" in refused.json()["error"]["message"]
 
 
+@pytest.mark.parametrize("shell", ["asgi"])
 async def test_an_authority_that_is_trusted_no_longer(tmp_path: Path, shell: str) -> None:
     authority = trustme.CA()
     ca_file = written(authority, tmp_path / "ca.pem")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import socket
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,12 @@ SHELLS = ("door", "asgi")
 
 @dataclass
 class GatewayInProcess:
-    """A running gateway. ``client`` speaks to the door with the admin key, ``stranger`` without a key."""
+    """A running gateway. ``client`` speaks to the door with the admin key."""
 
     app: FastAPI
     settings: Settings
     ports: Mapping[str, int]
     client: httpx2.AsyncClient
-    stranger: httpx2.AsyncClient
 
     @property
     def log(self) -> str:
@@ -51,7 +51,10 @@ class GatewayInProcess:
 async def open_in_process(
     folder: Path, *, resolver: Resolver | None = None, **settings: Any
 ) -> AsyncIterator[GatewayInProcess]:
-    """Start a gateway whose files lie in ``folder``. The environment is not asked; ``settings`` win over defaults."""
+    """Start a gateway whose files lie in ``folder``. The environment is not asked; ``settings`` win over defaults.
+
+    For a fixture of a whole module both its scope and its loop's scope must be the module's.
+    """
     listeners = {shell: _listener() for shell in SHELLS}
     ports = {shell: listener.getsockname()[1] for shell, listener in listeners.items()}
     chosen = Settings(
@@ -67,22 +70,38 @@ async def open_in_process(
             **settings,
         },
     )
-    app = create_app(chosen, resolver=resolver)
     async with AsyncExitStack() as stack:
+        stack.enter_context(_logging_put_back())
+        app = create_app(chosen, resolver=resolver)
         await stack.enter_async_context(app.router.lifespan_context(app))
         for shell, listener in listeners.items():
             await stack.enter_async_context(_served(app, chosen, listener, door=shell == "door"))
-        clients = [
-            await stack.enter_async_context(
-                httpx2.AsyncClient(base_url=f"http://127.0.0.1:{ports['door']}", headers=headers, timeout=20)
+        client = await stack.enter_async_context(
+            httpx2.AsyncClient(
+                base_url=f"http://127.0.0.1:{ports['door']}",
+                headers={"authorization": f"Bearer {ADMIN_KEY}"},
+                timeout=20,
             )
-            for headers in ({"authorization": f"Bearer {ADMIN_KEY}"}, {})
-        ]
-        yield GatewayInProcess(app, chosen, ports, *clients)
+        )
+        yield GatewayInProcess(app, chosen, ports, client)
+
+
+@contextmanager
+def _logging_put_back() -> Iterator[None]:
+    """Leave the log as it was: the gateway sets up that of the whole process."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        for handler in [handler for handler in root.handlers if handler not in handlers]:
+            root.removeHandler(handler)
+            handler.close()
 
 
 def _listener() -> socket.socket:
-    listener = socket.socket()
+    listener = socket.socket(proto=socket.IPPROTO_TCP)  # else asyncio leaves Nagle on: 40 ms an answer
     listener.bind(("127.0.0.1", 0))
     listener.listen(1024)
     return listener

@@ -33,13 +33,11 @@ class Lane:
         "first_token_ewma_seconds",
         "in_flight",
         "refuses_stream_options",
-        "served",
         "suspect_until",
     )
 
     def __init__(self) -> None:
         self.in_flight = 0
-        self.served = 0
         self.failures_in_a_row = 0
         self.first_token_ewma_seconds = 0.0
         self.suspect_until = 0.0
@@ -56,6 +54,8 @@ class Lane:
 
     def failed(self, now: float) -> None:
         """Note a failure that is the server's: look elsewhere first for a while, longer after each in a row."""
+        if now < self.suspect_until:
+            return  # several requests lost to one crash are one failure
         doubled = _SUSPECT_SECONDS * 2.0 ** min(self.failures_in_a_row, 10)
         self.failures_in_a_row += 1
         self.suspect_until = now + min(doubled, _SUSPECT_LONGEST_SECONDS)

@@ -122,7 +122,7 @@ class AsgiDoor:
     def _receive_head(self, scope: Message) -> Reply | Call:
         headers: list[tuple[bytes, bytes]] = list(scope["headers"])
         path: bytes = scope.get("raw_path") or scope["path"].encode()
-        size_bytes = len(path) + len(scope["query_string"])
+        size_bytes = len(path) + len(scope.get("query_string", b""))
         size_bytes += sum(len(name) + len(value) + 4 for name, value in headers)
         judge_head_size(len(headers), size_bytes, self._bounds.header_count, self._bounds.header_bytes)
         version = scope.get("http_version", "1.1")

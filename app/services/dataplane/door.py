@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.services.core.errors import BodyTooLarge, GatewayError, Internal, RequestInvalid, RequestTimeout
@@ -167,6 +168,7 @@ class Door(HttpToolsProtocol):
         current: Any = self.cycle
         if not is_inference or (current is not None and not current.response_complete):
             judge_head(self.headers, version, self._bounds.body_bytes)
+            _judge_target(self.url)
             super().on_headers_complete()
             return
         path = self.url.partition(b"?")[0].decode("latin-1")
@@ -301,6 +303,16 @@ class Door(HttpToolsProtocol):
             self._dates = dates
             self._date_lines = b"".join(b"%b: %b\r\n" % date for date in dates)
         return self._date_lines
+
+
+def _judge_target(url: bytes) -> None:
+    """Refuse a target that uvicorn would stumble over: an authority without a path, or none at all."""
+    try:
+        path = httptools.parse_url(url).path
+    except httptools.HttpParserError:
+        path = None
+    if not path:
+        raise RequestInvalid("The target on the request line is not a path or a URL with one.", code="invalid_http")
 
 
 def door_factory(plane: DataPlane) -> Callable[..., Door]:

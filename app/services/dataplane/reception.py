@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from secrets import token_hex
+from random import getrandbits
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -104,7 +104,7 @@ class Reception:
             elif name == b"x-forwarded-for":
                 forwarded_for = b"%b,%b" % (forwarded_for, value) if forwarded_for else value
         if not _SANE_REQUEST_ID.fullmatch(request_id):
-            request_id = token_hex(16).encode()
+            request_id = _fresh_id()
         lines = b"x-request-id: %b\r\n%b" % (request_id, self._cors.answer_headers(origin))
         try:
             judge_head(headers, http_version, self._max_body_bytes)
@@ -135,9 +135,13 @@ class Reception:
         return Reply(204, b"x-request-id: %b\r\nallow: %b\r\n%b" % (request_id, surface.methods, lines), b"")
 
 
+def _fresh_id() -> bytes:
+    return b"%032x" % getrandbits(128)
+
+
 def own_lines() -> bytes:
     """Header lines for an answer to a request whose head could not be read: an id of ours, nothing of the client's."""
-    return b"x-request-id: %b\r\n" % token_hex(16).encode()
+    return b"x-request-id: %b\r\n" % _fresh_id()
 
 
 def error_reply(error: GatewayError, lines: bytes) -> Reply:

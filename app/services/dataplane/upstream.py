@@ -85,8 +85,9 @@ class Upstream(asyncio.Protocol):
         self.idle_ticks = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
+        """Keep the transport; one parser serves all answers of a connection."""
         self.transport = cast("asyncio.Transport", transport)
+        self._parser = httptools.HttpResponseParser(self)
 
     @property
     def usable(self) -> bool:
@@ -99,7 +100,6 @@ class Upstream(asyncio.Protocol):
         if transport is None:
             raise ConnectionResetError("not connected")
         self._listener = listener
-        self._parser = httptools.HttpResponseParser(self)
         self._head_bytes = self._interim = 0
         self._heard = self._head_told = False
         self._begin_answer()

@@ -13,7 +13,7 @@ NOW = 1000.0
 
 def test_a_new_lane_has_nothing_against_it() -> None:
     lane = Lane()
-    assert (lane.in_flight, lane.served, lane.failures_in_a_row) == (0, 0, 0)
+    assert (lane.in_flight, lane.failures_in_a_row) == (0, 0)
     assert lane.suspect_until <= NOW
     assert lane.cooling_until <= NOW
     assert not lane.refuses_stream_options
@@ -23,16 +23,25 @@ def test_suspicion_doubles_with_each_failure_in_a_row_up_to_a_bound() -> None:
     lane = Lane()
     lasting = []
     for _failure in range(7):
-        lane.failed(NOW)
-        lasting.append(lane.suspect_until - NOW)
+        now = max(NOW, lane.suspect_until)
+        lane.failed(now)
+        lasting.append(lane.suspect_until - now)
     assert lasting == [1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 10.0]
 
 
 def test_suspicion_stays_bounded_after_ten_thousand_failures() -> None:
     lane = Lane()
     for _failure in range(10_000):
+        now = max(NOW, lane.suspect_until)
+        lane.failed(now)
+    assert lane.suspect_until == now + 10.0
+
+
+def test_requests_lost_to_one_crash_are_one_failure() -> None:
+    lane = Lane()
+    for _request in range(5):
         lane.failed(NOW)
-    assert lane.suspect_until == NOW + 10.0
+    assert (lane.failures_in_a_row, lane.suspect_until) == (1, NOW + 1.0)
 
 
 def test_a_good_answer_clears_suspicion() -> None:
