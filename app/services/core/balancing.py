@@ -7,6 +7,8 @@ goes first while it has room; servers that just failed come last.
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,11 +17,22 @@ if TYPE_CHECKING:
     from app.services.core.board import Board, Lane
     from app.services.core.snapshot import Candidate
 
-__all__ = ["Full", "choose"]
+__all__ = ["Cooling", "Full", "choose"]
 
 
+@dataclass(frozen=True, slots=True)
 class Full:
     """Every fitting server is at its ``max_concurrency``: a place will come free."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cooling:
+    """Every fitting server asked to be left alone; the first may be asked again in so many seconds."""
+
+    seconds: float
+
+
+_FULL = Full()
 
 
 def choose(
@@ -28,7 +41,7 @@ def choose(
     tried: Collection[str],
     now: float,
     random: Callable[[], float],
-) -> Candidate | Full | None:
+) -> Candidate | Full | Cooling | None:
     """Choose a server for one attempt.
 
     Args:
@@ -39,11 +52,12 @@ def choose(
         random: uniform floats in [0, 1).
 
     Returns:
-        The candidate; ``Full`` when those left have no room; None when none is left.
+        The candidate; ``Full`` when some of those left have no room, ``Cooling`` when all asked to be left alone;
+        None when none is left.
     """
     sound: list[Candidate] = []
     suspect: list[Candidate] = []
-    full = False
+    full, cool_again = False, math.inf
     tier: int | None = None
     for candidate in candidates:
         server = candidate.server
@@ -53,6 +67,7 @@ def choose(
             break  # a better tier has room
         lane = board.lane(server.id)
         if lane.cooling_until > now:
+            cool_again = min(cool_again, lane.cooling_until)
             continue
         if server.max_concurrency is not None and lane.in_flight >= server.max_concurrency:
             full = True
@@ -65,7 +80,9 @@ def choose(
         sound = [candidate for candidate in suspect if candidate.server.priority == suspect[0].server.priority]
     if sound:
         return _two_choices(sound, board, random)
-    return Full() if full else None
+    if full:
+        return _FULL
+    return None if cool_again == math.inf else Cooling(cool_again - now)
 
 
 def _two_choices(fitting: list[Candidate], board: Board, random: Callable[[], float]) -> Candidate:

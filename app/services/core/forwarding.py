@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from app.services.core.errors import RequestInvalid
-from app.services.core.splice import add_member, find_member, set_member
+from app.services.core.splice import TooComplexError, add_member, find_members, replace_spans
 
 if TYPE_CHECKING:
     from app.services.core.peek import Peek
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["forwarded_body"]
 
 _USAGE_OPTION = b'{"include_usage":true}'
+_LONGEST_OPTIONS_BYTES = 65536
 
 
 def forwarded_body(body: bytes, seen: Peek, model: ModelEntry, *, ask_usage: bool) -> tuple[bytes, bool]:
@@ -31,29 +32,49 @@ def forwarded_body(body: bytes, seen: Peek, model: ModelEntry, *, ask_usage: boo
         The body, and whether figures were asked for that the client did not ask for.
 
     Raises:
-        RequestInvalid: a member that has to be replaced stands there twice.
+        RequestInvalid: a member that has to be replaced stands there twice, or among too many others to be found in
+            the time that one request may take.
     """
+    asks = seen.stream is True and ask_usage and not seen.wants_usage
+    names = ["model"] if model.upstream_name != model.name else []
+    adds = asks and seen.stream_options is msgspec.UNSET
+    if asks and not adds:
+        names.append("stream_options")
     try:
-        if model.upstream_name != model.name:
-            body = set_member(body, "model", msgspec.json.encode(model.upstream_name))
-        if not seen.stream or seen.wants_usage or not ask_usage:
-            return body, False
-        if seen.stream_options is msgspec.UNSET:
-            return add_member(body, "stream_options", _USAGE_OPTION), True
-        return _with_usage_asked(body), True
+        if names:
+            body = _with_values(body, names, model.upstream_name)
+        if adds:
+            body = add_member(body, "stream_options", _USAGE_OPTION)
+    except TooComplexError as error:
+        wanted = " and ".join([f"'{name}'" for name in names])
+        message = (
+            f"The body is too complex to find {wanted} in it: {error}. Send less, or send {wanted} before all else, "
+            "use no such key anywhere else, and write letters as they are, not as \\u escapes."
+        )
+        raise RequestInvalid(message, code="too_complex") from None
     except ValueError as error:
-        raise RequestInvalid(
-            f"The body is ambiguous: {error}. Send each member once.", code="duplicate_member"
-        ) from None
+        message = f"The body is ambiguous: {error}. Send each member once."
+        raise RequestInvalid(message, code="duplicate_member") from None
+    return body, asks
 
 
-def _with_usage_asked(body: bytes) -> bytes:
+def _with_values(body: bytes, names: list[str], upstream_name: str) -> bytes:
+    """Replace the members named, all of them found in one go."""
+    edits = []
+    for name, span in find_members(body, names).items():
+        value = msgspec.json.encode(upstream_name) if name == "model" else _with_usage_asked(body, span)
+        edits.append((span, value))
+    return replace_spans(body, edits)
+
+
+def _with_usage_asked(body: bytes, span: slice) -> bytes:
     """Set ``include_usage`` among the client's other stream options, which stay."""
-    span = find_member(body, "stream_options")
-    options = b"null" if span is None else body[span]
-    if options.startswith(b"{"):
-        splice = add_member if find_member(options, "include_usage") is None else set_member
-        options = splice(options, "include_usage", b"true")
-    else:
-        options = _USAGE_OPTION
-    return set_member(body, "stream_options", options)
+    if body[span.start : span.start + 1] != b"{":
+        return _USAGE_OPTION
+    if span.stop - span.start > _LONGEST_OPTIONS_BYTES:
+        raise TooComplexError(f"'stream_options' is longer than {_LONGEST_OPTIONS_BYTES // 1024} KiB")
+    options = body[span]
+    inner = find_members(options, ["include_usage"])
+    if not inner:
+        return add_member(options, "include_usage", b"true")
+    return replace_spans(options, [(inner["include_usage"], b"true")])

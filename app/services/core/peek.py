@@ -35,7 +35,7 @@ class Peek(msgspec.Struct, gc=False):
     model: str
     stream: bool | None = None
     stream_options: StreamOptions | msgspec.UnsetType | None = msgspec.UNSET
-    n: int | None = None
+    choices: int | None = msgspec.field(default=None, name="n")
 
     @property
     def wants_usage(self) -> bool:
@@ -80,7 +80,7 @@ def peek(body: bytes, max_depth: int) -> Peek:
     if not 0 < len(seen.model) <= MAX_MODEL_NAME_LENGTH:
         message = f"'model' must be a name of 1 to {MAX_MODEL_NAME_LENGTH} characters. GET /v1/models lists them."
         raise RequestInvalid(message, param="model")
-    if seen.n is not None and not 1 <= seen.n <= MAX_CHOICES:
+    if seen.choices is not None and not 1 <= seen.choices <= MAX_CHOICES:
         raise RequestInvalid(f"'n' must be between 1 and {MAX_CHOICES}.", param="n")
     return seen
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
-from app.services.core.balancing import Full, choose
+from app.services.core.balancing import Cooling, Full, choose
 from app.services.core.errors import GatewayError, ModelNotFound, Unavailable
 from app.services.core.retry import RETRY_AFTER_SECONDS
 from app.services.core.snapshot import Candidate, Route, Snapshot
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Forward", "Plan", "Queue", "Refuse", "plan", "unknown_model"]
 
 _NAMES_SHOWN = 20
+_PATIENCE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +59,22 @@ def plan(
     if route is None:
         return Refuse(unknown_model(model, snapshot))
     chosen = choose(route.ready, board, tried, now, random)
-    if chosen is None:
-        chosen = choose(route.standby, board, tried, now, random)
-    if isinstance(chosen, Candidate):
-        return Forward(chosen)
-    if isinstance(chosen, Full):
-        return _QUEUE
-    return Refuse(_nobody(route), tuple(candidate.server.id for candidate in route.down))
+    if chosen is None or isinstance(chosen, Cooling):
+        chosen = choose(route.standby, board, tried, now, random) or chosen
+    match chosen:
+        case Candidate():
+            return Forward(chosen)
+        case Full():
+            return _QUEUE
+        case Cooling(seconds) if seconds <= _PATIENCE_SECONDS:
+            return _QUEUE  # asked again soon: the queue is looked at ten times a second
+        case Cooling(seconds):
+            wait = math.ceil(seconds)
+        case None:
+            wait = RETRY_AFTER_SECONDS
+        case _:
+            assert_never(chosen)
+    return Refuse(_nobody(route, wait), tuple(candidate.server.id for candidate in route.down))
 
 
 def unknown_model(model: str, snapshot: Snapshot) -> ModelNotFound:
@@ -74,10 +85,10 @@ def unknown_model(model: str, snapshot: Snapshot) -> ModelNotFound:
     return ModelNotFound(f"Model '{model[:200]}' not found. Available: {shown}{more}.", param="model")
 
 
-def _nobody(route: Route) -> Unavailable:
+def _nobody(route: Route, wait_seconds: int) -> Unavailable:
     count = f"{route.registered} server{'s' if route.registered != 1 else ''}"
     return Unavailable(
         f"Model '{route.name}' is registered on {count}, but none can serve it now. "
-        f"Try again in {RETRY_AFTER_SECONDS} seconds.",
-        retry_after_seconds=RETRY_AFTER_SECONDS,
+        f"Try again in {wait_seconds} seconds.",
+        retry_after_seconds=wait_seconds,
     )

@@ -5,6 +5,7 @@ Only what ``Outcome`` holds can be told: ids and figures, never a prompt, an ans
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -70,6 +71,11 @@ def _fields(outcome: Outcome) -> dict[str, object]:
 
 
 def _quoted(model: str) -> str:
-    """The one field that a client writes freely: quoted where a space or a quote would blur where it ends."""
-    plain = model.isprintable() and not _BLURRING.intersection(model)
-    return model if plain and model else msgspec.json.encode(model).decode()
+    """The one field that a client writes freely: quoted where a space or a quote would blur where it ends.
+
+    What does not print is escaped: line separators, and the control characters beyond ASCII that terminals obey.
+    """
+    if not model.isprintable():
+        return json.dumps(model)
+    plain = model and not _BLURRING.intersection(model)
+    return model if plain else msgspec.json.encode(model).decode()

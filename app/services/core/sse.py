@@ -16,14 +16,15 @@ __all__ = [
     "PING",
     "EventOverflowError",
     "EventSplitter",
+    "choices_of",
     "data_of",
     "events_of",
     "has_data",
-    "has_finish_reason",
     "is_done",
     "is_error",
     "is_usage_only",
     "lacks_choices",
+    "says_more",
 ]
 
 PING = b": ping\n"
@@ -31,8 +32,13 @@ PING = b": ping\n"
 openai-python up to 2.37 and openai-go see an empty event."""
 DONE = b"data: [DONE]\n\n"
 
-_FINISH = re.compile(rb'"(?:finish_reason|stop_reason)"\s*:\s*"')
 _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
+_HIGHEST_INDEX = 65535
+"""Beyond it an index is nonsense: the sets of those seen must stay small."""
+says_more = re.compile(rb'_(?:reason"\s*:\s*"|tokens")').search
+"""A quick look whether a block may say why a choice ended, or hold figures. An ordinary event says
+``"finish_reason":null``. It costs as much as one search for a word."""
+
 _EVENT_END = re.compile(rb"\r?\n\r?\n")
 _ERROR_LINE = re.compile(rb"^event: ?error[ \t]*\r?$", re.MULTILINE)
 
@@ -102,14 +108,25 @@ def is_done(event: bytes) -> bool:
     return b"[DONE]" in event and data_of(event).strip() == b"[DONE]"
 
 
-def has_finish_reason(event: bytes) -> bool:
-    """Whether some choice of this event says why it ended. ``null`` does not count."""
-    return _FINISH.search(event) is not None
+def choices_of(event: bytes) -> list[tuple[int, bool]]:
+    """The choices that an event speaks of: the index of each, and whether it says why it ended.
+
+    A ``finish_reason`` that is null or empty says nothing. A choice without a sensible index is the first.
+    """
+    try:
+        choices = _decode_choices(data_of(event)).choices or ()
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return []
+    return [(_index(choice.index), bool(choice.finish_reason)) for choice in choices]
+
+
+def _index(value: object) -> int:
+    return value if isinstance(value, int) and 0 < value <= _HIGHEST_INDEX else 0
 
 
 def lacks_choices(block: bytes) -> bool:
     """Whether the closing usage event may be in this block: a quick look before ``is_usage_only``."""
-    return b'"usage"' in block and _NO_CHOICES.search(block) is not None
+    return block.find(b'"usage"') >= 0 and _NO_CHOICES.search(block) is not None
 
 
 def is_usage_only(event: bytes) -> bool:
@@ -128,11 +145,21 @@ class _ClosingPeek(msgspec.Struct):
     usage: dict[str, msgspec.Raw] | None = None
 
 
+class _Choice(msgspec.Struct):
+    index: object = 0
+    finish_reason: object = None
+
+
+class _ChoicesPeek(msgspec.Struct):
+    choices: list[_Choice] | None = None
+
+
 class _ErrorPeek(msgspec.Struct):
     error: msgspec.Raw = msgspec.Raw(b"null")  # in a union Raw would not be taken
     object: msgspec.Raw = msgspec.Raw(b"null")
 
 
+_decode_choices = msgspec.json.Decoder(_ChoicesPeek).decode
 _decode_closing = msgspec.json.Decoder(_ClosingPeek).decode
 _decode_error = msgspec.json.Decoder(_ErrorPeek).decode
 _EMPTY = (b"null", b"false", b"0", b'""', b"[]", b"{}")

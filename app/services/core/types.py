@@ -38,6 +38,11 @@ class Endpoint:
     base_path: str = ""
 
     @property
+    def origin(self) -> tuple[str, str, int]:
+        """Scheme, host and port: where a key that is sent there arrives (RFC 6454, 4)."""
+        return self.scheme, self.host, self.port
+
+    @property
     def authority(self) -> str:
         """``host[:port]`` as the Host header carries it: default ports left out, IPv6 in brackets."""
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -99,6 +104,8 @@ class CheckFailure(StrEnum):
     """The SSRF judgement forbids the address: a registration answers 400."""
     UNREACHABLE = "unreachable"
     """No connection, a reset, or no answer in time."""
+    TLS = "tls"
+    """Connected, but TLS failed: a certificate that is not trusted, or no TLS at all."""
     NOT_READY = "not_ready"
     """Reached, but still loading or overloaded (503)."""
     CREDENTIALS = "credentials"
@@ -126,6 +133,8 @@ class Inspection:
     latency_ms: float = 0.0
     missing_models: frozenset[str] = frozenset()
     """Upstream names that were expected and not listed."""
+    code: str | None = None
+    """Which rule refused the address (``DenialCode``), where one did."""
 
     @property
     def passed(self) -> bool:

@@ -16,7 +16,7 @@ from app.services.core.sse import data_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Usage", "estimate", "read_answer", "usage_of_events"]
+__all__ = ["BYTES_PER_TOKEN", "Usage", "estimate", "read_answer", "usage_of_events"]
 
 BYTES_PER_TOKEN = 4
 """Rough ratio for English text and JSON, used only where an engine gives no figures."""
@@ -31,11 +31,6 @@ class Usage:
     prompt_tokens: int
     completion_tokens: int
     estimated: bool = False
-
-    @property
-    def total_tokens(self) -> int:
-        """Prompt and completion together."""
-        return self.prompt_tokens + self.completion_tokens
 
 
 class _Figures(msgspec.Struct, gc=False):

@@ -164,6 +164,21 @@ def test_the_key_of_a_server_is_not_repeated(body: object) -> None:
     assert b"[reda" in shown
 
 
+@given(st.text(alphabet='ks-7"\\\u20ac', min_size=6, max_size=12), st.text(max_size=5), st.sampled_from(range(4)))
+def test_no_key_is_repeated_wherever_it_stands(secret: str, around: str, place: int) -> None:
+    told = f"{around} {secret} {around}{secret}"
+    bodies = [{"error": told}, {"error": {"message": told, "type": told, "param": told, "code": told}}]
+    bodies += [{"detail": [told]}, {"message": told, "type": told, "code": told}]
+    shown = json.loads(client_error(401, json.dumps(bodies[place]).encode(), secret))["error"]
+    assert "[redacted]" in shown["message"]
+    assert not any(secret in (value or "") for value in shown.values())
+
+
+def test_a_key_that_nobody_repeats_changes_nothing() -> None:
+    body = b'{"error":{"message":"wrong key","type":"auth","code":401}}'
+    assert client_error(401, body, "sk-secret") == client_error(401, body) == client_error(401, body, None)
+
+
 def test_a_placeholder_for_a_key_hides_no_words() -> None:
     assert json.loads(client_error(400, b'{"error":"none of it"}', secret="none"))["error"]["message"] == "none of it"
 

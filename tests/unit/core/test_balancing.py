@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.services.core.balancing import Full, choose
+from app.services.core.balancing import Cooling, Full, choose
 from app.services.core.board import Board
 from app.services.core.snapshot import Candidate
 from app.services.core.types import Endpoint, HealthStatus, ModelEntry, Server
@@ -111,7 +111,9 @@ def test_the_choice_keeps_to_the_rules(places: list[Place], dice: list[float]) -
     else:
         assert not may_be_taken
         held_up = any(place.open and place.full for place in places)
-        assert isinstance(chosen, Full) if held_up else chosen is None
+        cools = any(place.cooling and not place.tried for place in places)
+        expected = Full if held_up else Cooling if cools else type(None)
+        assert isinstance(chosen, expected)
 
 
 @given(PLACES, DICE)
@@ -192,7 +194,9 @@ def test_many_requests_at_once_spread_by_weight() -> None:
 
 def test_full_and_cooling_end_in_time() -> None:
     candidates, board, _tried = lay_out([Place(cooling=True, suspect=True)])
-    assert choose(candidates, board, (), NOW + 0.9, random.random) is None
+    still = choose(candidates, board, (), NOW + 0.9, random.random)
+    assert isinstance(still, Cooling)
+    assert still.seconds == pytest.approx(0.1)
     assert choose(candidates, board, (), NOW + 1, random.random) is candidates[0]
 
 

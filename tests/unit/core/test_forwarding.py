@@ -9,6 +9,7 @@ import pytest
 from app.services.core.errors import RequestInvalid
 from app.services.core.forwarding import forwarded_body
 from app.services.core.peek import peek
+from app.services.core.splice import MAX_TOKENS
 from app.services.core.types import ModelEntry
 
 SAME = ModelEntry("llama", "llama")
@@ -100,3 +101,33 @@ def test_a_member_to_replace_that_stands_twice_is_refused(body: bytes, member: s
         forward(body, RENAMED)
     assert caught.value.code == "duplicate_member"
     assert caught.value.status == 400
+
+
+MANY = b'"b":[],' * (MAX_TOKENS // 3)
+
+
+@pytest.mark.parametrize(
+    ("body", "member"),
+    [
+        (rb'{"\u0061":1,' + MANY + b'"model":"llama"}', "'model'"),
+        (b'{"a":{"model":1},' + MANY + b'"model":"llama"}', "'model'"),
+        (
+            b'{"a":{"model":1},"stream":true,"stream_options":null,' + MANY + b'"model":"llama"}',
+            "'model' and 'stream_options'",
+        ),
+        (b'{"model":"llama","stream":true,"stream_options":{' + MANY + b'"c":1}}', "'stream_options'"),
+        (b'{"model":"llama","stream":true,"stream_options":{"a":"' + b"x" * 65536 + b'"}}', "'stream_options'"),
+    ],
+)
+def test_a_body_that_would_hold_up_all_others_is_refused(body: bytes, member: str) -> None:
+    with pytest.raises(RequestInvalid, match=f"too complex to find .*{member} in it.* before all else") as caught:
+        forward(body, RENAMED)
+    assert caught.value.code == "too_complex"
+    assert caught.value.status == 400
+
+
+def test_a_large_body_of_the_usual_kind_is_not_refused() -> None:
+    body = b'{"model":"llama",' + MANY + rb'"c":"\u003c","stream":true}'
+    forwarded, asked = forward(body, RENAMED)
+    assert asked
+    assert len(forwarded) > len(body)

@@ -40,17 +40,19 @@ def outcome(text: bytes) -> Peek | RequestInvalid:
 def test_reads_what_routing_needs_and_skips_the_rest() -> None:
     text = body(stream=True, stream_options={"include_usage": True, "other": 1}, n=3, messages=[{"role": "user"}])
     seen = peek(text, DEPTH)
-    assert (seen.model, seen.stream, seen.n, seen.wants_usage) == ("llama", True, 3, True)
+    assert (seen.model, seen.stream, seen.choices, seen.wants_usage) == ("llama", True, 3, True)
 
 
 def test_leaves_absent_members_unset() -> None:
     assert peek(body(), DEPTH) == Peek(model="llama")
 
 
-@pytest.mark.parametrize("member", ["stream", "stream_options", "n"])
-def test_null_is_as_good_as_absent(member: str) -> None:
+@pytest.mark.parametrize(
+    ("member", "attribute"), [("stream", "stream"), ("stream_options", "stream_options"), ("n", "choices")]
+)
+def test_null_is_as_good_as_absent(member: str, attribute: str) -> None:
     seen = peek(body(**{member: None}), DEPTH)
-    assert getattr(seen, member) is None
+    assert getattr(seen, attribute) is None
     assert not seen.wants_usage
 
 
@@ -78,7 +80,7 @@ def test_a_model_name_is_measured_in_characters(name: str) -> None:
 
 @pytest.mark.parametrize("count", [1, MAX_CHOICES])
 def test_takes_as_many_choices_as_are_allowed(count: int) -> None:
-    assert peek(body(n=count), DEPTH).n == count
+    assert peek(body(n=count), DEPTH).choices == count
 
 
 # -- what is refused
@@ -182,7 +184,7 @@ def test_any_object_is_read_or_refused(members: dict[str, object], ascii_only: b
         assert seen.message
         return
     assert seen.model == members["model"]
-    assert seen.n == members.get("n")
+    assert seen.choices == members.get("n")
     assert seen.stream == members.get("stream")
 
 
@@ -198,7 +200,7 @@ def test_a_damaged_body_raises_nothing_else(data: st.DataObject) -> None:
 
 def test_a_truncated_body_is_refused_wherever_it_is_cut() -> None:
     whole = body(stream=True, n=2, stop=['a\\"b', "\u20ac"], stream_options={"include_usage": True})
-    assert peek(whole, DEPTH).n == 2
+    assert peek(whole, DEPTH).choices == 2
     codes = {refusal(whole[:length]).code for length in range(len(whole))}
     assert codes == {"empty_body", "invalid_json"}
 

@@ -314,6 +314,151 @@ def test_pings_after_the_finish_do_not_make_it_forgotten() -> None:
     assert relay.usage() == Usage(3, 5)
 
 
+# -- every choice must end
+
+
+def of_choice(index: int, content: str | None, finish_reason: str | None = None) -> bytes:
+    choice = {"index": index, "text": content, "logprobs": None, "finish_reason": finish_reason}
+    return event({"id": "c-1", "object": "text_completion", "choices": [choice]})
+
+
+def test_a_choice_that_is_cut_is_not_hidden_by_one_that_ended() -> None:
+    stream = of_choice(0, "a") + of_choice(1, "b") + of_choice(0, None, "stop") + of_choice(1, "b")
+    for ending in (b"", CLOSING, DONE, CLOSING + DONE):
+        for choices in (1, 2):
+            relay = EventRelay(None, hide_usage=False, choices=choices)
+            sent, fault = play(relay, [of_choice(0, "a"), stream + ending])
+            assert fault is not None
+            assert "finish_reason for every choice" in fault.reason
+            assert b"[DONE]" not in sent + fault.rest
+            assert not relay.finished
+            assert not relay.done
+
+
+def test_a_choice_that_never_began_is_missed() -> None:
+    relay = EventRelay(None, hide_usage=False, choices=2)
+    relay.feed(of_choice(0, "a") + of_choice(0, None, "stop"))
+    assert not relay.finished
+    with pytest.raises(AnswerUnusableError, match="without a finish_reason"):
+        relay.end()
+
+
+def test_an_engine_that_knows_no_n_may_make_one_choice_and_say_that_it_is_done() -> None:
+    relay = EventRelay(None, hide_usage=False, choices=2)
+    stream = of_choice(0, "a") + of_choice(0, None, "stop") + DONE
+    assert run(relay, [stream]) == stream
+    assert relay.finished
+
+
+def test_several_prompts_make_more_choices_than_n_says() -> None:
+    for words in (1, 100):
+        begin = b"".join(of_choice(count % 3, "a") for count in range(3 * words))
+        ends = [of_choice(index, None, "length") for index in (1, 0, 2)]
+        for ended in range(3):
+            relay = plain()
+            relay.feed(begin)
+            relay.feed(b"".join(ends[:ended]))
+            assert not relay.finished
+            with pytest.raises(AnswerUnusableError):
+                relay.end()
+        assert run(plain(), [begin, *ends]) == begin + b"".join(ends) + DONE
+
+
+def test_several_prompts_may_be_answered_in_turn() -> None:
+    first = of_choice(0, "a") * 100 + of_choice(0, None, "stop")
+    relay = plain()
+    for part in sse_events(first):
+        relay.feed(part)
+    assert relay.finished
+    relay.feed(of_choice(1, "b"))
+    assert not relay.finished
+    relay.feed(of_choice(1, None, "stop"))
+    assert relay.finished
+    assert relay.end() == DONE
+
+
+def sse_events(stream: bytes) -> list[bytes]:
+    return [single + b"\n\n" for single in stream.split(b"\n\n")[:-1]]
+
+
+@given(st.integers(1, 4), st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=30), PLACES)
+def test_finished_is_when_all_that_were_asked_for_and_all_that_were_seen_have_ended(
+    choices: int, steps: list[tuple[int, bool]], places: list[int]
+) -> None:
+    relay = EventRelay(None, hide_usage=False, choices=choices)
+    stream = b"".join(of_choice(index, "x", "stop" if ends else None) for index, ends in steps)
+    for piece in cut(stream, places):
+        relay.feed(piece)
+    seen, ended = {index for index, _ends in steps[:16]}, {index for index, ends in steps if ends}
+    if choices > 1 or ended:
+        first_end = next((count for count, (_index, ends) in enumerate(steps) if ends), len(steps))
+        seen |= {index for index, _ends in (steps if choices > 1 else steps[first_end:])}
+    if len(steps) <= 16 or choices > 1:  # with one choice, more may be seen of a block that came as one
+        assert relay.finished == (bool(ended) and seen <= ended and len(ended) >= choices)
+    assert not relay.done
+
+
+@pytest.mark.parametrize(
+    ("choice", "finished"),
+    [
+        (b'{"index":0,"finish_reason":"stop"}', True),
+        (b'{"finish_reason" :\t\t"stop"}', True),
+        (b'{"finish_reason": \t "length" , "index":null}', True),
+        (b'{"index":[1],"finish_reason":"stop"}', True),
+        (b'{"index":0,"finish_reason":null,"stop_reason":"x"}', False),
+        (b'{"index":0,"finish_reason":""}', False),
+        (b'{"index":0,"delta":{"finish_reason":"stop"},"finish_reason":null}', False),
+        (b'{"index":0,"finish_reason":null},{"index":1,"finish_reason":"stop"}', False),
+        (b'{"index":0,"finish_reason":"length"},{"index":1,"finish_reason":"stop"}', True),
+    ],
+)
+def test_reads_the_finish_of_a_choice_however_it_is_written(choice: bytes, finished: bool) -> None:
+    relay = opened()
+    for _word in range(20):
+        relay.feed(WORD)
+    relay.feed(b'data: {"choices":[' + choice + b"]}\n\n")
+    assert relay.finished == finished
+
+
+@pytest.mark.parametrize("model", [None, PUBLIC])
+def test_a_long_tail_does_not_make_finish_and_figures_forgotten(model: bytes | None) -> None:
+    relay = opened(EventRelay(model, hide_usage=False))
+    relay.feed(STOP)
+    relay.feed(CLOSING)
+    tail = event({**chunk(None), "choices": [], "usage": None, "timings": {"predicted_ms": 1.5}})
+    for _event in range(50):
+        relay.feed(tail)
+    assert relay.finished
+    relay.feed(DONE)
+    assert relay.end() == b""
+    assert relay.usage() == Usage(3, 5)
+
+
+def test_the_latest_figures_count() -> None:
+    relay = opened()
+    for count in range(30):
+        relay.feed(event(chunk("x", usage={**FIGURES, "completion_tokens": count})))
+    relay.feed(WORD)
+    assert relay.usage() == Usage(3, 29)
+
+
+def test_tells_when_all_was_said() -> None:
+    relay = opened()
+    states = []
+    for piece in (WORD, STOP[:-1], STOP[-1:], CLOSING, DONE, PING):
+        relay.feed(piece)
+        states.append((relay.finished, relay.done))
+    assert states == [(False, False), (False, False), (True, False), (True, False), (True, True), (True, True)]
+    assert relay.end() == b""
+
+
+def test_keeps_little_of_choices_that_make_no_sense() -> None:
+    relay = EventRelay(None, hide_usage=False, choices=2)
+    for index in range(65_530, 65_630):
+        relay.feed(of_choice(index, "x", "stop") + of_choice(-index, "x"))
+    assert len(relay._seen) == 7
+
+
 # -- bounds
 
 
@@ -330,7 +475,9 @@ def test_keeps_little_of_a_long_stream(model: bytes | None) -> None:
     long_word = event(chunk("x" * 10_000))
     for _word in range(200):
         relay.feed(long_word)
-    assert sum(map(len, relay._blocks)) < 50_000
+    for name in relay.__slots__:
+        kept = getattr(relay, name)
+        assert not isinstance(kept, bytes | list) or len(kept) < 50
     assert relay.feed(STOP)
     assert relay.end() == DONE
 

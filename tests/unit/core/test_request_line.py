@@ -6,6 +6,8 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import pytest
+
 from app.services.core.outcome import Outcome
 from app.services.core.request_line import json_line, text_line
 from app.services.core.usage import Usage
@@ -54,3 +56,8 @@ def test_a_models_name_can_forge_no_field_and_no_line() -> None:
     line = text_line(evil, MOMENT).decode()
     assert "\n" not in line
     assert 'model="x status=500\\n2026 INFO forged \\"y\\"" attempts=2' in line
+
+
+@pytest.mark.parametrize("sign", ["\x1b", "\x9b", "\x85", "\u2028", "\u202e", "\0", "\ufeff"])
+def test_what_does_not_print_is_escaped(sign: str) -> None:
+    assert text_line(replace(OUTCOME, model=f"m{sign}"), MOMENT).decode().isprintable()

@@ -14,14 +14,15 @@ from app.services.core.sse import (
     PING,
     EventOverflowError,
     EventSplitter,
+    choices_of,
     data_of,
     events_of,
     has_data,
-    has_finish_reason,
     is_done,
     is_error,
     is_usage_only,
     lacks_choices,
+    says_more,
 )
 
 LIMIT = 1000
@@ -207,21 +208,49 @@ def test_takes_no_other_event_for_an_error(single: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("single", "finished"),
+    ("single", "choices"),
+    [
+        (event(chunk(None, "stop")), [(0, True)]),
+        (event(chunk(None, "length"), spaced=True), [(0, True)]),
+        (event(chunk("last", "tool_calls")), [(0, True)]),
+        (b'data: {"choices":[{"finish_reason" :\t"stop"}]}\n\n', [(0, True)]),
+        (b'data: {"choices":[{"index":2},{"index":1,"finish_reason":"stop"}]}\r\n\r\n', [(2, False), (1, True)]),
+        (b'data: {"choices":[{"index":"1"},{"index":-1},{"index":9999999},{"index":1.5}]}\n\n', [(0, False)] * 4),
+        (event(chunk("x")), [(0, False)]),
+        (event(chunk("x", "")), [(0, False)]),
+        (event({"choices": [], "usage": {"prompt_tokens": 1}}), []),
+        (event({"choices": None}), []),
+        (event({"choices": [None]}), []),
+        (event({"choices": {"index": 1}}), []),
+        (event({}), []),
+        (event([]), []),
+        (b'data: {"choices":[{"index":1\n\n', []),
+        (b'data: {"choices":' + b"[" * 100_000 + b"\n\n", []),
+        (b": comment\n\n", []),
+        (DONE, []),
+    ],
+)
+def test_tells_which_choices_an_event_speaks_of(single: bytes, choices: list[tuple[int, bool]]) -> None:
+    assert choices_of(single) == choices
+    assert says_more(single) is not None or not any(ended for _index, ended in choices)
+
+
+@pytest.mark.parametrize(
+    ("single", "more"),
     [
         (event(chunk(None, "stop")), True),
-        (event(chunk(None, "length"), spaced=True), True),
-        (event(chunk("last", "tool_calls")), True),
-        (b'data: {"choices":[{"finish_reason" :\t"stop"}]}\n\n', True),
-        (event({"type": "message_delta", "delta": {"stop_reason": "end_turn"}}), True),
+        (event(chunk(None, "stop"), spaced=True), True),
+        (b'data: {"choices":[{"finish_reason"\t: "stop"}]}\n\n', True),
+        (event({"choices": [], "usage": {"prompt_tokens": 1}}), True),
         (event(chunk("x")), False),
-        (event(chunk("x", stop_reason=None)), False),
-        (event({"choices": [], "usage": {"prompt_tokens": 1}}), False),
+        (event(chunk("x"), spaced=True), False),
+        (event(chunk("x", usage=None)), False),
+        (event(chunk('"finish_reason":"stop","prompt_tokens":')), False),
         (DONE, False),
     ],
 )
-def test_tells_whether_a_choice_is_finished(single: bytes, finished: bool) -> None:
-    assert has_finish_reason(single) is finished
+def test_an_ordinary_event_is_told_without_decoding_it(single: bytes, more: bool) -> None:
+    assert (says_more(single) is not None) == more
 
 
 FIGURES = {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8}
@@ -283,16 +312,18 @@ def test_nothing_that_a_model_writes_is_taken_for_framing(content: str, spaced: 
         assert json.loads(data_of(single)) == payload
         assert not is_error(single)
         assert not is_done(single)
-        assert not has_finish_reason(single)
+        assert says_more(single) is None
+        assert not any(ended for _index, ended in choices_of(single))
         assert not is_usage_only(single)
 
 
 @given(st.binary(max_size=80), st.sampled_from([b"", b"data: ", b'data: {"error":', b'data: {"usage":1,"choices":[]']))
 def test_garbage_is_judged_without_raising(garbage: bytes, front: bytes) -> None:
     single = front + garbage + b"\n\n"
-    for judge in (is_error, is_done, has_finish_reason, is_usage_only, has_data):
+    for judge in (is_error, is_done, is_usage_only, has_data):
         assert judge(single) in (True, False)
     assert isinstance(data_of(single), bytes)
+    assert isinstance(choices_of(single), list)
 
 
 def test_deep_nesting_in_an_event_is_no_error_of_ours() -> None:

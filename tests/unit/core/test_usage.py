@@ -20,11 +20,6 @@ def event(payload: object) -> bytes:
     return b"data: " + json.dumps(payload).encode() + b"\n\n"
 
 
-def test_total_is_prompt_and_completion() -> None:
-    assert Usage(3, 5).total_tokens == 8
-    assert not Usage(3, 5).estimated
-
-
 @pytest.mark.parametrize(
     ("figures", "usage"),
     [
