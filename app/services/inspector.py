@@ -36,6 +36,7 @@ REDACTED: Final = "[redacted]"
 MIN_SECRET_LENGTH: Final = 6
 """Shorter keys ("EMPTY", "none") are placeholders; taking them out would only garble the text."""
 
+_BY_CONNECT_FAILURE: Final = {ConnectFailure.OWN: CheckFailure.NOT_MADE, ConnectFailure.TLS: CheckFailure.TLS}
 _REDIRECTS: Final = range(300, 400)
 _NOT_READY: Final = frozenset({HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS})
 _KEY_REJECTED: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
@@ -89,10 +90,9 @@ class Inspector:
         try:
             answer = await self._get(endpoint, MODELS_PATH, api_key, MAX_LIST_BYTES)
         except EndpointRefused as error:
-            return Inspection(CheckFailure.REFUSED_ADDRESS, error.message)
+            return Inspection(CheckFailure.REFUSED_ADDRESS, error.message, code=error.code)
         except ConnectFailed as error:
-            failure = CheckFailure.NOT_MADE if error.kind is ConnectFailure.OWN else CheckFailure.UNREACHABLE
-            return Inspection(failure, error.reason)
+            return Inspection(_BY_CONNECT_FAILURE.get(error.kind, CheckFailure.UNREACHABLE), error.reason)
         except AnswerBroken as error:
             reason = error.reason.replace("the answer is larger", "the list of models is larger")
             return Inspection(CheckFailure.UNREACHABLE, reason)

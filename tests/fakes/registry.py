@@ -52,7 +52,7 @@ class FakeInspector:
     """
 
     listed: dict[str, Sequence[str | DiscoveredModel]] = field(default_factory=dict)
-    failing: dict[str, tuple[CheckFailure, str]] = field(default_factory=dict)
+    failing: dict[str, tuple[CheckFailure, str] | Inspection] = field(default_factory=dict)
     engine: str = "llama.cpp"
     wanted_key: dict[str, str] = field(default_factory=dict)
     looks: list[tuple[str, str | None, tuple[str, ...]]] = field(default_factory=list)
@@ -65,7 +65,8 @@ class FakeInspector:
         if self.gate is not None:
             await self.gate.wait()
         if endpoint.url in self.failing:
-            return Inspection(*self.failing[endpoint.url])
+            found = self.failing[endpoint.url]
+            return found if isinstance(found, Inspection) else Inspection(*found)
         if endpoint.url in self.wanted_key and self.wanted_key[endpoint.url] != api_key:
             return Inspection(CheckFailure.CREDENTIALS, "answered 401: wrong key")
         models = tuple(

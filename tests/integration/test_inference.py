@@ -48,7 +48,8 @@ async def test_the_body_is_forwarded_byte_for_byte_and_no_header_of_the_client(h
     assert seen.headers["x-request-id"] == "mine-1"
     assert seen.headers["content-type"] == "application/json"
     assert set(seen.headers) == {
-        "host", "user-agent", "accept-encoding", "authorization", "content-type", "x-request-id", "content-length",
+        "host", "user-agent", "accept-encoding", "authorization", "content-type", "x-request-id", "via",
+        "content-length",
     }  # fmt: skip
 
 

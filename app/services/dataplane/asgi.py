@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from app.services.core.errors import BodyTooLarge, GatewayError, RequestTimeout
 from app.services.core.http_rules import ends_connection, judge_head_size
 from app.services.dataplane.plane import TICK_SECONDS
-from app.services.dataplane.reception import Call, Reply, error_reply, own_lines
+from app.services.dataplane.reception import Call, Reply, error_reply, stranger_reply
 from app.services.dataplane.sides import BODY_BYTES_PER_SECOND
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ __all__ = ["AsgiDoor"]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-_PAUSE_AT_MESSAGES = 64
+_PAUSE_AT_BYTES = 65536
+"""As uvicorn's own high-water mark."""
 
 
 class _Left(Exception):
@@ -38,6 +39,7 @@ class _AsgiCall:
     def __init__(self, *, head_only: bool) -> None:
         self._head_only = head_only
         self._messages: deque[Message] = deque()
+        self._waiting_bytes = 0
         self._ready = asyncio.Event()
         self._ended = False
         self._paused = False
@@ -53,7 +55,8 @@ class _AsgiCall:
 
     def write(self, data: bytes) -> None:
         self._put({"type": "http.response.body", "body": data, "more_body": True})
-        if not self._paused and len(self._messages) > _PAUSE_AT_MESSAGES and self.exchange is not None:
+        self._waiting_bytes += len(data)
+        if not self._paused and self._waiting_bytes > _PAUSE_AT_BYTES and self.exchange is not None:
             self._paused = True
             self.exchange.pause()
 
@@ -77,7 +80,9 @@ class _AsgiCall:
         """Hand the messages on until the last one."""
         while True:
             while self._messages:
-                await send(self._messages.popleft())
+                message = self._messages.popleft()
+                await send(message)
+                self._waiting_bytes -= len(message.get("body", b"")) if self._waiting_bytes else 0
             if self._paused and self.exchange is not None:
                 self._paused = False
                 self.exchange.resume()
@@ -101,25 +106,32 @@ class AsgiDoor:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve one request."""
         side = _AsgiCall(head_only=scope["method"] == "HEAD")
-        lines = own_lines()
+        peer = scope["client"][0] if scope.get("client") else ""
         try:
-            admitted = self._receive_head(scope)
-            if isinstance(admitted, Call):
-                lines = admitted.lines
-                body = await self._read_body(receive)
-                await self._serve(admitted, body, side, receive, send)
-                return
-            reply = admitted
+            admitted = self._receive_head(scope, peer)
+            reply = await self._serve_call(admitted, side, receive, send) if isinstance(admitted, Call) else admitted
         except GatewayError as error:
-            reply = error_reply(error, lines)
+            reply = stranger_reply(error, peer)
         except _Left:
             return
+        if reply is None:
+            return
+        self._plane.replied(reply)
         ends = ends_connection(scope["headers"], scope.get("http_version", "1.1"), reply.status)
         lines = reply.lines + (b"connection: close\r\n" if ends else b"")
         side.respond(reply.status, lines, reply.body, more=False)
         await side.pump(send)
 
-    def _receive_head(self, scope: Message) -> Reply | Call:
+    async def _serve_call(self, call: Call, side: _AsgiCall, receive: Receive, send: Send) -> Reply | None:
+        """Read the body and serve; a body that is refused comes back as the reply to send."""
+        try:
+            body = await self._read_body(receive)
+        except GatewayError as error:
+            return error_reply(error, call.lines, path=call.path, client=call.client, request_id=call.request_id)
+        await self._serve(call, body, side, receive, send)
+        return None
+
+    def _receive_head(self, scope: Message, peer: str) -> Reply | Call:
         headers: list[tuple[bytes, bytes]] = list(scope["headers"])
         path: bytes = scope.get("raw_path") or scope["path"].encode()
         size_bytes = len(path) + len(scope.get("query_string", b""))
@@ -130,7 +142,6 @@ class AsgiDoor:
             headers = [(name, value) for name, value in headers if name != b"transfer-encoding"]
             version = "1.0"
         method, text = scope["method"].encode(), path.partition(b"?")[0].decode("latin-1")
-        peer = scope["client"][0] if scope.get("client") else ""
         return self._plane.reception.receive(method, text, headers, version, peer, self._plane.snapshot)
 
     async def _read_body(self, receive: Receive) -> bytes:

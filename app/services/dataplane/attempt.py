@@ -16,7 +16,7 @@ from app.services.core.forwarding import forwarded_body
 from app.services.core.opening import Events, Failed, Unusable, Whole, judge_opening
 from app.services.core.relay import AnswerUnusableError, EventRelay, WholeAnswer
 from app.services.core.retry import Failure, blames_server
-from app.services.core.usage import Usage, estimate
+from app.services.core.usage import BYTES_PER_TOKEN, Usage, estimate
 from app.services.dataplane.link import ConnectFailed, ConnectFailure
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["Attempt"]
 
 _OVERLOAD_SECONDS = 1.0
+_DONE_TICKS = 10
+"""How long the end of the body may lag behind ``[DONE]`` before the connection is given up."""
 
 
 class Attempt:
@@ -46,9 +48,11 @@ class Attempt:
         "_plane",
         "_relay",
         "_sent_at",
+        "_sent_bytes",
         "_silent_ticks",
         "_status",
         "_upstream",
+        "_without_options",
         "candidate",
         "first_token_seconds",
         "relaying",
@@ -64,8 +68,8 @@ class Attempt:
         self._dialling: asyncio.Task[None] | None = None
         self._relay: EventRelay | WholeAnswer | None = None
         self._status = 0
-        self._asked_usage = self._passing = self.relaying = False
-        self._silent_ticks = 0
+        self._asked_usage = self._without_options = self._passing = self.relaying = False
+        self._silent_ticks = self._sent_bytes = 0
         self._sent_at = 0.0
         self.first_token_seconds: float | None = None
 
@@ -115,7 +119,8 @@ class Attempt:
 
     def _send(self, upstream: Upstream, destination: Destination) -> None:
         exchange = self._exchange
-        takes_options = not self._lane.refuses_stream_options
+        refused = self._without_options or self._lane.refuses_stream_options
+        takes_options = exchange.wants_stream and not refused
         try:
             body, self._asked_usage = forwarded_body(
                 exchange.body, exchange.seen, self.candidate.model, ask_usage=takes_options
@@ -128,7 +133,12 @@ class Attempt:
         self._silent_ticks = 0
         self._sent_at = self._plane.clock()
         call = exchange.call
-        head = b"%b%b\r\ncontent-length: %d\r\n\r\n" % (destination.head(call.path), call.request_id, len(body))
+        head = b"%b%b\r\nvia: %b\r\ncontent-length: %d\r\n\r\n" % (
+            destination.head(call.path),
+            call.request_id,
+            call.via,
+            len(body),
+        )
         upstream.send(self, head, body)
         if exchange.paused:
             upstream.pause()
@@ -137,12 +147,13 @@ class Attempt:
 
     def on_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """Judge the head of an answer."""
-        self._silent_ticks = 0
         self._status = status
-        opening = judge_opening(status, headers, wants_stream=bool(self._exchange.seen.stream))
+        opening = judge_opening(status, headers, wants_stream=self._exchange.wants_stream)
         match opening:
             case Events():
-                self._relay = EventRelay(self._public_model(), hide_usage=self._asked_usage)
+                self._relay = EventRelay(
+                    self._public_model(), hide_usage=self._asked_usage, choices=self._exchange.seen.choices or 1
+                )
             case Whole():
                 self._relay = WholeAnswer(self._public_model())
             case Failed(failure, wait):
@@ -153,8 +164,7 @@ class Attempt:
                 assert_never(opening)
 
     def on_body(self, data: bytes) -> None:
-        """Relay bytes of an answer."""
-        self._silent_ticks = 0
+        """Relay bytes of an answer. Comments before the first event are no sign of life: proxies make them."""
         relay = self._relay
         if type(relay) is EventRelay:
             try:
@@ -163,15 +173,22 @@ class Attempt:
                 self._cut(error)
                 return
             if block:
+                self._silent_ticks = 0
                 if not self.relaying:
                     self._began()
                 self._exchange.pass_events(block)
+            elif self.relaying:
+                self._silent_ticks = 0
         elif self._passing:
+            self._silent_ticks = 0
+            self._sent_bytes += len(data)
             self._exchange.pass_bytes(data)
         elif type(relay) is WholeAnswer and relay.feed(data) > self._plane.limits.hold_bytes:
             self._began()  # too large to hold: from here on it is relayed as it comes
             self._passing = True
-            self._exchange.pass_large(self._status, relay.release())
+            held = relay.release()
+            self._sent_bytes = len(held)
+            self._exchange.pass_large(self._status, held)
 
     def on_end(self) -> None:
         """The answer is whole."""
@@ -179,7 +196,8 @@ class Attempt:
         relay = self._relay
         try:
             if self._passing:
-                self._exchange.finish_large(self._status)
+                usage = estimate(len(self._exchange.body), self._sent_bytes // BYTES_PER_TOKEN)
+                self._exchange.finish_large(self._status, usage)
             elif type(relay) is EventRelay:
                 self._end_stream(relay)
             elif type(relay) is WholeAnswer:
@@ -194,6 +212,8 @@ class Attempt:
             destination = self._plane.pool.destination(self.candidate.server)
             destination.close_idle()
             self._dial(destination)
+        elif type(self._relay) is EventRelay and self._relay.finished:
+            self.on_end()  # all was said before it broke
         else:
             self._unusable(reason, Failure.BROKEN if heard else Failure.RESET)
 
@@ -210,12 +230,20 @@ class Attempt:
             self._upstream.resume()
 
     def tick(self) -> None:
-        """Grow older by one tick: a server that stays silent too long has failed. A dial has its own deadline."""
+        """Grow older by one tick: a server that stays silent too long has failed. A dial has its own deadline.
+
+        An answer without streaming has no first token: it may take as long as the whole request.
+        """
         if self._upstream is None:
             return
         self._silent_ticks += 1
+        relay = self._relay
+        if type(relay) is EventRelay and relay.done and self._silent_ticks > _DONE_TICKS:
+            self._end_stream(relay)  # all was said; only the end of the body is missing
+            return
         limits = self._plane.limits
-        if self._silent_ticks > (limits.idle_ticks if self.relaying else limits.first_token_ticks):
+        longest = limits.first_token_ticks if self._exchange.wants_stream else limits.request_ticks
+        if self._silent_ticks > (limits.idle_ticks if self.relaying else longest):
             self._unusable("the server fell silent", Failure.SILENT)
 
     def partial_usage(self) -> Usage | None:
@@ -228,6 +256,8 @@ class Attempt:
     def _began(self) -> None:
         self.relaying = True
         self.first_token_seconds = self._plane.clock() - self._sent_at
+        if self._without_options:
+            self._lane.refuses_stream_options = True  # it answers where these are left out
         self._lane.answered(self.first_token_seconds)
 
     def _end_stream(self, relay: EventRelay) -> None:
@@ -247,8 +277,8 @@ class Attempt:
 
     def _refused_by_server(self, body: bytes) -> None:
         """Pass a refusal on in our envelope. If it was our own wish for figures that was refused: without it, again."""
-        if self._asked_usage and b"stream_options" in body and not self._lane.refuses_stream_options:
-            self._lane.refuses_stream_options = True
+        if self._asked_usage and b"stream_options" in body and not self._without_options:
+            self._without_options = True
             self._dial(self._plane.pool.destination(self.candidate.server))
             return
         told = client_error(self._status, body, self.candidate.server.api_key)
@@ -267,6 +297,8 @@ class Attempt:
     def _cut(self, error: AnswerUnusableError) -> None:
         """End a stream at a fault; the good events before it still go out."""
         if error.rest:
+            if not self.relaying:
+                self._began()
             self._exchange.pass_events(error.rest)
         self._unusable(error.reason)
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 if TYPE_CHECKING:
-    from app.services.dataplane.door import Door
     from app.services.dataplane.exchange import Exchange
+    from app.services.dataplane.guarded_door import GuardedDoor
     from app.services.dataplane.reception import Call
 
 __all__ = ["DoorCall"]
@@ -22,6 +22,7 @@ class _NoEvent:
 
 
 _NO_EVENT = _NoEvent()
+_MOST_PARTS = 64
 
 
 class DoorCall:
@@ -30,6 +31,7 @@ class DoorCall:
     __slots__ = (
         "_chunked",
         "_door",
+        "_parts",
         "_whole",
         "call",
         "disconnected",
@@ -37,12 +39,13 @@ class DoorCall:
         "head_only",
         "keep_alive",
         "message_event",
-        "parts",
         "response_complete",
         "size_bytes",
     )
 
-    def __init__(self, door: Door, call: Call | None, *, keep_alive: bool, chunked: bool, head_only: bool) -> None:
+    def __init__(
+        self, door: GuardedDoor, call: Call | None, *, keep_alive: bool, chunked: bool, head_only: bool
+    ) -> None:
         self._door = door
         self._chunked = chunked
         self._whole = False
@@ -50,11 +53,25 @@ class DoorCall:
         self.keep_alive = keep_alive
         self.head_only = head_only
         self.exchange: Exchange | None = None
-        self.parts: list[bytes] = []
+        self._parts: list[bytes | bytearray] = []
         self.size_bytes = 0
         self.message_event = _NO_EVENT
         self.disconnected = False
         self.response_complete = False
+
+    def keep(self, part: bytes) -> None:
+        """Keep a piece of the body. Tiny chunks are gathered: each by itself would take 50 octets more."""
+        if len(self._parts) < _MOST_PARTS:
+            self._parts.append(part)
+        elif len(self._parts) == _MOST_PARTS:
+            self._parts.append(bytearray(part))
+        else:
+            self._parts[-1] += part
+
+    def take_body(self) -> bytes:
+        """Give the body that was kept, once."""
+        parts, self._parts = self._parts, []
+        return b"".join(parts)
 
     def respond(self, status: int, lines: bytes, body: bytes, *, more: bool) -> None:
         """Write status, headers and the first bytes in one write."""

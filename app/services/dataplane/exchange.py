@@ -11,9 +11,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from app.services.core import retry, sse
-from app.services.core.errors import GatewayError, ServerMisbehaved, TooMany, TooSlow, error_event
+from app.services.core.errors import GatewayError, Internal, ServerMisbehaved, TooMany, TooSlow, error_event
 from app.services.core.outcome import CLIENT_LEFT, Outcome
 from app.services.core.plan import Forward, Queue, Refuse, plan
+from app.services.core.surfaces import STREAMING_PATHS
 from app.services.core.usage import Usage
 from app.services.dataplane.attempt import Attempt
 from app.services.dataplane.reception import Call, error_reply
@@ -44,7 +45,11 @@ class Exchange:
         "_committed",
         "_done",
         "_first_token_seconds",
+        "_paused_ticks",
         "_plane",
+        "_queue_error",
+        "_queued",
+        "_queued_at_ticks",
         "_quiet_ticks",
         "_raw",
         "_sent",
@@ -54,6 +59,7 @@ class Exchange:
         "call",
         "paused",
         "seen",
+        "wants_stream",
     )
 
     def __init__(self, plane: DataPlane, call: Call, body: bytes, seen: Peek, client: ClientSide) -> None:
@@ -65,10 +71,17 @@ class Exchange:
         self._tried: list[str] = []
         self._attempt: Attempt | None = None
         self._attempts = self._sent = 0
-        self._committed = self._raw = self._done = self.paused = False
-        self._age_ticks = self._quiet_ticks = 0
+        self._committed = self._raw = self._done = self._queued = self.paused = False
+        self._age_ticks = self._quiet_ticks = self._paused_ticks = self._queued_at_ticks = 0
+        self._queue_error: GatewayError | None = None
+        self.wants_stream = bool(seen.stream) and call.path in STREAMING_PATHS
         self._started_at = plane.clock()
         self._first_token_seconds: float | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for a place on a server."""
+        return self._attempt is None and not self._done
 
     @property
     def model(self) -> str:
@@ -83,18 +96,27 @@ class Exchange:
         verdict = plan(self.model, plane.snapshot, plane.board, self._tried, plane.clock(), plane.random)
         match verdict:
             case Forward(candidate):
+                self._queued = False
                 self._tried.append(candidate.server.id)
                 self._attempts += 1
                 self._attempt = Attempt(self, plane, candidate)
                 self._attempt.start()
             case Queue():
-                if not plane.queue(self):
-                    self._fail(after or self._busy("the queue is full"))
+                self._wait(after)
             case Refuse(error, look_again):
                 plane.look_again(look_again)
                 self._fail(after or error)
             case _:
                 assert_never(verdict)
+
+    def _wait(self, after: GatewayError | None) -> None:
+        """Wait for a place. What an earlier attempt failed of is kept: the client hears it if none comes free."""
+        if not self._queued:
+            self._queued = True
+            self._queue_error = after
+            self._queued_at_ticks = self._age_ticks
+        if not self._plane.queue(self):
+            self._fail(after or self._busy("the queue is full"))
 
     def others_left(self) -> bool:
         """Whether a server that was not tried yet has the model."""
@@ -157,10 +179,10 @@ class Exchange:
         """Send more of it."""
         self._client.write(data)
 
-    def finish_large(self, status: int) -> None:
+    def finish_large(self, status: int, usage: Usage) -> None:
         """End it."""
         self._client.end()
-        self._finish(status, None, None)
+        self._finish(status, usage, None)
 
     def _lines(self, content_lines: bytes) -> bytes:
         server = b"x-gateway-server-id: %b\r\n" % self._tried[-1].encode() if self._tried else b""
@@ -182,8 +204,19 @@ class Exchange:
     def resume(self) -> None:
         """The client caught up."""
         self.paused = False
+        self._paused_ticks = 0
         if self._attempt is not None:
             self._attempt.resume()
+
+    def _give_up(self) -> None:
+        """A client that has read nothing for so long holds a place on a server: end it."""
+        self._client.cut()
+        self._finish(CLIENT_LEFT, None, "client_stalled")
+
+    def crashed(self) -> None:
+        """A bug was met: end with an error that owns up to it."""
+        if not self._done:
+            self._fail(Internal("The gateway failed on this request. Its log says more."))
 
     def shut(self) -> None:
         """The gateway is going down and the time to drain has passed."""
@@ -200,9 +233,13 @@ class Exchange:
             return
         if self._age_ticks > limits.request_ticks:
             self._fail(TooSlow("The request took longer than the gateway allows. Ask for a shorter answer."))
-        elif self._attempt is None and self._age_ticks > limits.queue_ticks:
-            self._fail(self._busy("none got free in time"))
-        elif not self.paused:
+        elif self._attempt is None and self._age_ticks - self._queued_at_ticks > limits.queue_ticks:
+            self._fail(self._queue_error or self._busy("none got free in time"))
+        elif self.paused:
+            self._paused_ticks += 1
+            if self._paused_ticks > limits.idle_ticks:
+                self._give_up()
+        else:
             if self._attempt is not None:
                 self._attempt.tick()
             self._keep_alive(limits.keepalive_ticks)
@@ -210,7 +247,7 @@ class Exchange:
     def _keep_alive(self, keepalive_ticks: int) -> None:
         """Keep a silent stream alive, from before its first event on."""
         self._quiet_ticks += 1
-        if self._quiet_ticks <= keepalive_ticks or not self.seen.stream or self._done:
+        if self._quiet_ticks <= keepalive_ticks or not self.wants_stream or self._done:
             return
         self._quiet_ticks = 0
         if self._committed:
@@ -232,8 +269,8 @@ class Exchange:
             reply = error_reply(error, self.call.lines)
             attempts = b"x-gateway-attempts: %d\r\n" % self._attempts if self._attempts else b""
             self._client.respond(reply.status, reply.lines + attempts, reply.body, more=False)
-        elif self._raw:
-            self._client.cut()
+        elif self._raw or self.paused:
+            self._client.cut()  # one who does not read will not read this either
         else:
             self._client.write(error_event(error))
             self._client.end()
@@ -264,7 +301,7 @@ class Exchange:
                 server_id=self._tried[-1] if self._tried else None,
                 status=status,
                 error_code=error_code,
-                stream=bool(self.seen.stream),
+                stream=self.wants_stream,
                 attempts=self._attempts,
                 duration_seconds=plane.clock() - self._started_at,
                 first_token_seconds=self._first_token_seconds,

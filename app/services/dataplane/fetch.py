@@ -74,8 +74,10 @@ class _Collector:
 class Fetcher:
     """Fetches from servers over one ``Link``, so that the address is judged on each connect."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, via: bytes) -> None:
+        """Args: link: dials; via: this gateway's pseudonym, so that it knows itself when it meets itself."""
         self._link = link
+        self._via = via
 
     async def get(
         self,
@@ -100,7 +102,7 @@ class Fetcher:
                 upstream = await self._link.dial(endpoint, lambda: Upstream(_forget))
                 collector = _Collector(limit_bytes)
                 try:
-                    upstream.send(collector, get_head(endpoint, path, api_key), b"")
+                    upstream.send(collector, get_head(endpoint, path, api_key, self._via), b"")
                     status, headers, body = await collector.done
                 finally:
                     upstream.abort()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ConnectFailed", "ConnectFailure", "Link", "Resolver", "SystemResolver", "default_tls_context"]
 
-P = TypeVar("P", bound=asyncio.BaseProtocol)
+Opened = TypeVar("Opened", bound=asyncio.BaseProtocol)
 
 
 def default_tls_context() -> ssl.SSLContext:
@@ -65,7 +65,7 @@ class Link:
         self._connect_timeout_seconds = connect_timeout_seconds
         self._tls_context = default_tls_context() if tls_context is None else tls_context
 
-    async def dial(self, endpoint: Endpoint, protocol_factory: Callable[[], P]) -> P:
+    async def dial(self, endpoint: Endpoint, protocol_factory: Callable[[], Opened]) -> Opened:
         """Connect to ``endpoint`` and return the protocol, whose ``connection_made`` has been called.
 
         SNI and the certificate's name are those of ``endpoint.host``, whichever literal was dialled. Cancelling leaves
@@ -105,7 +105,7 @@ class Link:
             case _:
                 assert_never(verdict)
 
-    async def _hand_over(self, endpoint: Endpoint, plain: Doorstep, protocol_factory: Callable[[], P]) -> P:
+    async def _hand_over(self, endpoint: Endpoint, plain: Doorstep, protocol_factory: Callable[[], Opened]) -> Opened:
         """Give a fresh connection, with TLS over it for ``https``, to a new protocol."""
         try:
             doorstep = plain

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections import deque
 from random import random
 from typing import TYPE_CHECKING, Any, Protocol
 
 from app.services.core.board import Board
 from app.services.core.errors import GatewayError
+from app.services.core.outcome import Outcome
 from app.services.core.peek import peek
 from app.services.core.retry import RetryBudget
 from app.services.core.snapshot import EMPTY, Snapshot, recovered
+from app.services.core.usage import Usage
 from app.services.dataplane.exchange import Exchange
 from app.services.dataplane.pool import Pool
-from app.services.dataplane.reception import Call, Reception, error_reply
+from app.services.dataplane.reception import Call, Reception, Reply, error_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
-    from app.services.core.outcome import Outcome
     from app.services.dataplane.link import Link
     from app.services.dataplane.sides import Bounds, ClientSide, Limits
 
 __all__ = ["TICK_SECONDS", "DataPlane", "Observer", "Spawner", "Waiting"]
 
 TICK_SECONDS = 0.1
+_logger = logging.getLogger("gateway.plane")
 
 
 class Observer(Protocol):
@@ -89,7 +91,7 @@ class DataPlane:
         self.waiting: set[Waiting] = set()
         self._observer = observer
         self._running: set[Exchange] = set()
-        self._queue: deque[Exchange] = deque()
+        self._queue: dict[Exchange, None] = {}  # in order of arrival, and quick to leave
         self._pumping = False
 
     @property
@@ -116,8 +118,9 @@ class DataPlane:
         try:
             seen = peek(body, self.limits.max_json_depth)
         except GatewayError as error:
-            reply = error_reply(error, call.lines)
+            reply = error_reply(error, call.lines, path=call.path, client=call.client, request_id=call.request_id)
             client.respond(reply.status, reply.lines, reply.body, more=False)
+            self.replied(reply, call.principal.key_id)
             return None
         self.budget.request()
         exchange = Exchange(self, call, body, seen, client)
@@ -125,13 +128,33 @@ class DataPlane:
         exchange.route()
         return exchange
 
+    def replied(self, reply: Reply, key_id: str = "") -> None:
+        """Report an answer that needed no server: a refusal, or the list of models."""
+        self._observer.finished(
+            Outcome(
+                request_id=reply.request_id.decode("latin-1"),
+                client=reply.client,
+                key_id=key_id,
+                path=reply.path,
+                model="",
+                server_id=None,
+                status=reply.status,
+                error_code=reply.code,
+                stream=False,
+                attempts=0,
+                duration_seconds=0.0,
+                first_token_seconds=None,
+                usage=Usage(0, 0),
+            )
+        )
+
     # -- called by exchanges
 
     def queue(self, exchange: Exchange) -> bool:
         """Let an exchange wait for a place, in order of arrival; False when the queue is full."""
         if len(self._queue) >= self.limits.queue_size:
             return False
-        self._queue.append(exchange)
+        self._queue[exchange] = None
         return True
 
     def place_freed(self) -> None:
@@ -141,15 +164,14 @@ class DataPlane:
         self._pumping = True
         full: set[str] = set()
         try:
-            waiting, self._queue = self._queue, deque()
-            for exchange in waiting:
-                if exchange.model in full:
-                    self._queue.append(exchange)
-                elif exchange in self._running:
-                    before = len(self._queue)
-                    exchange.route()
-                    if len(self._queue) > before:
-                        full.add(exchange.model)
+            for exchange in list(self._queue):
+                if exchange.model in full or exchange not in self._queue:
+                    continue
+                exchange.route()
+                if exchange.waits:
+                    full.add(exchange.model)
+                else:
+                    self._queue.pop(exchange, None)
         finally:
             self._pumping = False
 
@@ -169,6 +191,7 @@ class DataPlane:
     def finished(self, exchange: Exchange, outcome: Outcome) -> None:
         """Forget an exchange and report what became of it."""
         self._running.discard(exchange)
+        self._queue.pop(exchange, None)
         self._observer.finished(outcome)
 
     # -- time
@@ -176,14 +199,19 @@ class DataPlane:
     def tick(self) -> None:
         """One turn of the sweeper: deadlines of requests and of slow connections, age of idle ones."""
         for exchange in list(self._running):
-            exchange.tick()
+            try:
+                exchange.tick()
+            except Exception:  # one exchange's bug must not keep time from the others
+                _logger.exception("An exchange failed on a tick")
+                exchange.crashed()
+        self.place_freed()
         for connection in list(self.waiting):
             connection.tick()
         self.pool.tick()
 
     def shut(self) -> None:
         """End what still runs with an error that says so, and close every connection to a server."""
+        self._queue.clear()
         for exchange in list(self._running):
             exchange.shut()
-        self._queue.clear()
         self.pool.close()

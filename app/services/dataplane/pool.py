@@ -125,7 +125,8 @@ class Pool:
 
     def close(self) -> None:
         """Close every idle connection; running ones end with their exchanges."""
-        for destination in self._destinations.values():
+        destinations, self._destinations = self._destinations, {}
+        for destination in destinations.values():
             destination.retire()
 
     @property

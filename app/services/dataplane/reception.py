@@ -18,7 +18,8 @@ from app.services.core.http_rules import judge_head
 from app.services.core.keys import KeyRing, Principal, Role, extract_credential
 from app.services.core.plan import unknown_model
 from app.services.core.proxies import client_address
-from app.services.core.surfaces import Inference, ListModels, OneModel, Preflight, match
+from app.services.core.surfaces import INFERENCE_PATHS, Inference, ListModels, OneModel, Preflight, match
+from app.services.core.via import passed_on, pseudonym
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
     from app.services.core.cors import CorsPolicy
     from app.services.core.snapshot import Snapshot
 
-__all__ = ["ANONYMOUS", "Call", "Reception", "Reply", "error_reply", "own_lines"]
+__all__ = ["ANONYMOUS", "Call", "Reception", "Reply", "error_reply", "stranger_reply"]
 
 ANONYMOUS = Principal(key_id="anonymous", name="anonymous", role=Role.USER)
+_MODELS = "/v1/models"
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
@@ -40,6 +42,10 @@ class Reply:
     status: int
     lines: bytes
     body: bytes
+    path: str = ""
+    client: str = ""
+    request_id: bytes = b""
+    code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,7 @@ class Call:
     principal: Principal
     request_id: bytes
     client: str
+    via: bytes
     lines: bytes
     """Header lines that every answer to this request carries: its id and what CORS asks for."""
 
@@ -57,7 +64,7 @@ class Call:
 class Reception:
     """Judges heads. Holds only frozen values, so one instance serves all connections."""
 
-    __slots__ = ("_cors", "_key_ring", "_max_body_bytes", "_require_auth", "_trusted_proxies")
+    __slots__ = ("_cors", "_key_ring", "_max_body_bytes", "_require_auth", "_trusted_proxies", "via")
 
     def __init__(
         self,
@@ -73,6 +80,7 @@ class Reception:
         self._require_auth = require_auth
         self._max_body_bytes = max_body_bytes
         self._trusted_proxies = trusted_proxies
+        self.via = pseudonym(getrandbits(64))
 
     def receive(
         self,
@@ -93,31 +101,24 @@ class Reception:
             peer: the address that the connection came from.
             snapshot: the registry now, for the routes that list models.
         """
-        request_id = origin = requested = forwarded_for = b""
-        for name, value in headers:
-            if name == b"x-request-id":
-                request_id = value
-            elif name == b"origin":
-                origin = value
-            elif name == b"access-control-request-headers":
-                requested = value
-            elif name == b"x-forwarded-for":
-                forwarded_for = b"%b,%b" % (forwarded_for, value) if forwarded_for else value
+        request_id, origin, requested, forwarded_for, via = _noted(headers)
         if not _SANE_REQUEST_ID.fullmatch(request_id):
             request_id = _fresh_id()
         lines = b"x-request-id: %b\r\n%b" % (request_id, self._cors.answer_headers(origin))
+        client = client_address(peer, forwarded_for, self._trusted_proxies)
         try:
             judge_head(headers, http_version, self._max_body_bytes)
             surface = match(method, path)
             if isinstance(surface, Preflight):
                 return self._preflight(surface, request_id, origin, requested)
             principal = self._authenticate(headers)
+            via = passed_on(via, self.via)
             if isinstance(surface, Inference):
-                client = client_address(peer, forwarded_for, self._trusted_proxies)
-                return Call(surface.path, principal, request_id, client, lines)
-            return Reply(200, lines + b"content-type: application/json\r\n", _models(surface, snapshot))
+                return Call(surface.path, principal, request_id, client, via, lines)
+            body = _models(surface, snapshot)
+            return Reply(200, lines + b"content-type: application/json\r\n", body, _MODELS, client, request_id)
         except GatewayError as error:
-            return error_reply(error, lines)
+            return error_reply(error, lines, path=path, client=client, request_id=request_id)
 
     def _authenticate(self, headers: Sequence[tuple[bytes, bytes]]) -> Principal:
         credential = extract_credential(headers)
@@ -135,17 +136,37 @@ class Reception:
         return Reply(204, b"x-request-id: %b\r\nallow: %b\r\n%b" % (request_id, surface.methods, lines), b"")
 
 
+def _noted(headers: Sequence[tuple[bytes, bytes]]) -> tuple[bytes, bytes, bytes, bytes, bytes]:
+    """The request id, origin, wanted headers (CORS), X-Forwarded-For and Via of a request, each empty if absent."""
+    request_id = origin = requested = forwarded_for = via = b""
+    for name, value in headers:
+        if name == b"x-request-id":
+            request_id = value
+        elif name == b"origin":
+            origin = value
+        elif name == b"access-control-request-headers":
+            requested = value
+        elif name == b"x-forwarded-for":
+            forwarded_for = b"%b,%b" % (forwarded_for, value) if forwarded_for else value
+        elif name == b"via":
+            via = b"%b,%b" % (via, value) if via else value
+    return request_id, origin, requested, forwarded_for, via
+
+
 def _fresh_id() -> bytes:
     return b"%032x" % getrandbits(128)
 
 
-def own_lines() -> bytes:
-    """Header lines for an answer to a request whose head could not be read: an id of ours, nothing of the client's."""
-    return b"x-request-id: %b\r\n" % _fresh_id()
+def stranger_reply(error: GatewayError, client: str) -> Reply:
+    """Render an error for a request whose head could not be read: with an id of ours, nothing of the client's."""
+    request_id = _fresh_id()
+    return error_reply(error, b"x-request-id: %b\r\n" % request_id, client=client, request_id=request_id)
 
 
-def error_reply(error: GatewayError, lines: bytes) -> Reply:
-    """Render an error with the headers that its status calls for."""
+def error_reply(
+    error: GatewayError, lines: bytes, *, path: str = "", client: str = "", request_id: bytes = b""
+) -> Reply:
+    """Render an error with the headers that its status calls for. A path that does not exist is not repeated."""
     extra = b"content-type: application/json\r\n"
     if error.retry_after_seconds is not None:
         extra += b"retry-after: %d\r\n" % error.retry_after_seconds
@@ -153,7 +174,8 @@ def error_reply(error: GatewayError, lines: bytes) -> Reply:
         extra += b"www-authenticate: Bearer\r\n"
     if isinstance(error, MethodNotAllowed) and error.param:
         extra += b"allow: %b\r\n" % error.param.encode()
-    return Reply(error.status, lines + extra, render(error))
+    shown = path if path in INFERENCE_PATHS else _MODELS if path.startswith(_MODELS) else ""
+    return Reply(error.status, lines + extra, render(error), shown, client, request_id, error.code)
 
 
 def _models(surface: ListModels | OneModel, snapshot: Snapshot) -> bytes:

@@ -34,12 +34,21 @@ class Resolver(Protocol):
 class SystemResolver:
     """Asks the operating system (hosts file, search domains, DNS), in threads of its own."""
 
-    __slots__ = ("_threads", "_under_way")
+    __slots__ = ("_closed", "_threads", "_under_way")
 
     def __init__(self) -> None:
+        self._closed = True
+        self.open()
+
+    def open(self) -> None:
+        """Take questions again after ``close``, perhaps in another event loop. An open one stays as it is."""
+        if not self._closed:
+            return
         # Threads of our own: the loop's default pool serves others too, and an unanswered question lasts 10 s or more.
+        # They start with the first questions.
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="resolver")
         self._under_way: dict[str, asyncio.Future[tuple[str, ...]]] = {}
+        self._closed = False
 
     async def resolve(self, host: str, port: int) -> Sequence[str]:
         """All addresses of ``host``, in the system's order of preference (RFC 6724)."""
@@ -51,11 +60,13 @@ class SystemResolver:
         return await asyncio.shield(question)
 
     def close(self) -> None:
-        """Take no more questions. Threads that still wait for an answer end by themselves."""
+        """Take no more questions until ``open``. Threads that still wait for an answer end by themselves."""
+        self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _forget(self, host: str, answered: asyncio.Future[tuple[str, ...]]) -> None:
-        self._under_way.pop(host, None)
+        if self._under_way.get(host) is answered:
+            del self._under_way[host]
         if not answered.cancelled():
             answered.exception()  # all who asked may have left; asyncio would report the error as never retrieved
 

@@ -144,10 +144,14 @@ class Upstream(asyncio.Protocol):
             if self._listener is listener and not self._complete:
                 self._break(f"invalid HTTP from the server: {error}")
             return
-        if not self._head_done and self._head_bytes > MAX_HEAD_BYTES:
+        if self._head_bytes > MAX_HEAD_BYTES and not self._head_told and self._head_is_too_large():
             self._break("the server's headers are too large")
             return
         self._tell(listener)
+
+    def _head_is_too_large(self) -> bool:
+        """Whether so many bytes were a head, or a head that came together with much of its body."""
+        return not self._head_done or sum(len(name) + len(value) + 4 for name, value in self._headers) > MAX_HEAD_BYTES
 
     def eof_received(self) -> bool:
         """Close our side as well."""
@@ -235,7 +239,9 @@ class Upstream(asyncio.Protocol):
             self._listener = None
             transport = self.transport
             sent = transport is not None and transport.get_write_buffer_size() == 0
-            reusable = self._keep_alive and not self._excess and sent
+            # One whose reading was paused for a slow client must not hand the pause on to the next request.
+            reading = transport is not None and transport.is_reading()
+            reusable = self._keep_alive and not self._excess and sent and reading
             if not reusable and transport is not None:
                 transport.close()
             self._on_free(self, reusable)

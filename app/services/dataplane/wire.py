@@ -22,9 +22,10 @@ def post_head(endpoint: Endpoint, path: str, api_key: str | None) -> bytes:
     return _head("POST", endpoint, path, api_key, "content-type: application/json\r\n") + b"x-request-id: "
 
 
-def get_head(endpoint: Endpoint, path: str, api_key: str | None) -> bytes:
-    """The whole head of a GET on a connection that is closed afterwards."""
-    return _head("GET", endpoint, path, api_key, "accept: application/json\r\nconnection: close\r\n") + b"\r\n"
+def get_head(endpoint: Endpoint, path: str, api_key: str | None, via: bytes) -> bytes:
+    """The whole head of a GET on a connection that is closed afterwards. ``via``: this gateway's pseudonym."""
+    head = _head("GET", endpoint, path, api_key, "accept: application/json\r\nconnection: close\r\n")
+    return b"%bvia: %b\r\n\r\n" % (head, via)
 
 
 def _head(method: str, endpoint: Endpoint, path: str, api_key: str | None, extra: str) -> bytes:

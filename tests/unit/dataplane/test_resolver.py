@@ -69,3 +69,43 @@ async def test_an_error_that_nobody_waits_for_is_not_reported_as_lost(monkeypatc
         await resolver.resolve("box.example", 1)
     resolver.close()
     assert reports == []
+
+
+def test_an_opened_resolver_answers_again_in_another_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    hangs = threading.Event()
+
+    def hang(*_details: object, **_options: object) -> list[object]:
+        hangs.wait(10)
+        return []
+
+    async def ask_in_vain() -> None:
+        asyncio.ensure_future(resolver.resolve("localhost", 1)).cancel()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(resolver.resolve("localhost", 1), 0.01)
+        resolver.close()
+
+    resolver = SystemResolver()
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", hang)
+        asyncio.run(ask_in_vain())
+    resolver.open()
+    assert set(asyncio.run(resolver.resolve("localhost", 1))) <= {"127.0.0.1", "::1"}
+    hangs.set()
+    resolver.close()
+
+
+async def test_opening_an_open_resolver_keeps_what_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    go = threading.Event()
+
+    def slow(*_details: object, **_options: object) -> list[tuple[object, object, object, object, tuple[str]]]:
+        go.wait(10)
+        return [(None, None, None, None, ("192.0.2.1",))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    resolver = SystemResolver()
+    asking = asyncio.ensure_future(resolver.resolve("box.example", 1))
+    await asyncio.sleep(0)
+    resolver.open()
+    go.set()
+    assert list(await asking) == ["192.0.2.1"]
+    resolver.close()

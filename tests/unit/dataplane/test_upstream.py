@@ -32,6 +32,9 @@ class Transport:
     def abort(self) -> None:
         self.aborted = True
 
+    def is_reading(self) -> bool:
+        return self.reading
+
     def pause_reading(self) -> None:
         self.reading = False
 
@@ -215,6 +218,14 @@ def test_an_aborted_exchange_is_told_nothing_more() -> None:
     upstream.data_received(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
     upstream.connection_lost(None)
     assert (listener.status, listener.ends, transport.aborted, freed) == (0, [], True, [False])
+
+
+def test_a_connection_that_was_paused_is_not_reused() -> None:
+    upstream, transport, listener, freed = connect()
+    upstream.data_received(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{")
+    upstream.pause()
+    upstream.data_received(b"}")
+    assert (listener.ends, freed, transport.closed) == (["end"], [False], True)
 
 
 def test_reading_pauses_only_while_an_answer_is_awaited() -> None:
