@@ -10,7 +10,7 @@ install: ## Install the gateway and its demo into .venv.
 
 run: ## Install, then start a gateway with two real model servers.
 	@scripts/install
-	@.venv/bin/multiverse demo
+	@trap : INT; .venv/bin/multiverse demo || [ $$? -eq 130 ]
 
 test: ## Install, then run the whole test suite.
 	@scripts/install --dev

@@ -2,7 +2,7 @@
 
 Start: database, keys, registry, first snapshot, prober; only then is ``/ready`` 200. End: what still runs is told so,
 the last results are written, the database is closed. What was acquired is given back in reverse order, also when a
-later step of the start fails.
+later step of the start fails. What has ended may start again, also in another event loop.
 """
 
 from __future__ import annotations
@@ -82,19 +82,25 @@ def make_lifespan(parts: Parts, *, own_signals: bool) -> Callable[[FastAPI], Any
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            parts.tasks.open()
             if isinstance(parts.names, SystemResolver):
+                parts.names.open()
                 stack.callback(parts.names.close)
             gateway = await _start(parts, stack)
             app.state.gateway = gateway
             if own_signals:
                 stack.callback(_drain_on_signal(app, parts.settings))
+            stack.callback(_end_requests, gateway, parts.plane)
             gateway.phase = Phase.READY
             logger.info("The gateway is ready", version=__version__, servers=len(gateway.registry.servers))
             yield
-            gateway.phase = Phase.DRAINING
-            parts.plane.shut()
 
     return lifespan
+
+
+def _end_requests(gateway: Gateway, plane: DataPlane) -> None:
+    gateway.phase = Phase.DRAINING
+    plane.shut()
 
 
 def begin_drain(app: FastAPI, settings: Settings) -> None:
@@ -105,47 +111,37 @@ def begin_drain(app: FastAPI, settings: Settings) -> None:
     gateway.phase = Phase.DRAINING
     logger.info("Draining: answers that run are finished, new connections go elsewhere")
     seconds = settings.drain_grace_seconds + settings.drain_timeout_seconds
-    asyncio.get_running_loop().call_later(seconds, app.state.plane.shut)
+    asyncio.get_running_loop().call_later(seconds, _end_overdue, app, gateway)
+
+
+def _end_overdue(app: FastAPI, gateway: Gateway) -> None:
+    """Cut short what still runs, unless the gateway has ended and started again since."""
+    if app.state.gateway is gateway:
+        app.state.plane.shut()
 
 
 async def _start(parts: Parts, stack: AsyncExitStack) -> Gateway:
     settings, plane = parts.settings, parts.plane
-    encryption_key = await asyncio.to_thread(
-        load_or_create_encryption_key, _secret(settings.encryption_key), settings.gateway_data_dir / "encryption.key"
-    )
-    database = await Database.open(
-        settings.database_url, _MIGRATIONS, timeout_seconds=settings.database_timeout_seconds
-    )
-    stack.push_async_callback(database.close)
-    repository = ServerRepository(database, SecretBox(encryption_key))
+    database, repository = await _open_registry_database(settings, stack)
     thresholds = Thresholds(unhealthy=settings.unhealthy_threshold, healthy=settings.healthy_threshold)
     book = HealthBook(repository, thresholds, on_change=lambda: registry.publish())  # noqa: PLW0108 - there is no registry yet
     stack.push_async_callback(_last_flush, book)
     publisher = Publisher(book, lambda servers: plane.install(build_snapshot(servers)))
-    inspector = Inspector(Fetcher(parts.link), settings.health_check_timeout_seconds)
+    inspector = Inspector(Fetcher(parts.link, plane.reception.via), settings.health_check_timeout_seconds)
     registry = Registry(repository, inspector, book, publisher, _utc_now)
     stack.push_async_callback(registry.settle)
     await registry.load()
-    prober = Prober(
-        inspector,
-        book,
-        parts.tasks,
-        Pace(
-            Cadence(interval_seconds=settings.health_check_interval_seconds, thresholds=thresholds),
-            settings.health_check_concurrency,
-        ),
-        targets=Targets(registry),
-        on_models=registry.apply_discovered,
-    )
+    cadence = Cadence(interval_seconds=settings.health_check_interval_seconds, thresholds=thresholds)
+    pace = Pace(cadence, settings.health_check_concurrency)
+    prober = Prober(inspector, book, parts.tasks, pace, targets=Targets(registry), on_models=registry.apply_discovered)
     lines = BatchedLines()
     stack.callback(lines.close)
-    write = json_line if settings.log_format == "json" else text_line
-    ledger = Ledger(lines, lambda: plane.snapshot, plane.board, write)
+    ledger = Ledger(
+        lines, lambda: plane.snapshot, plane.board, json_line if settings.log_format == "json" else text_line
+    )
     parts.observer.attach(ledger, book, prober)
     stack.push_async_callback(parts.tasks.close)
-    parts.tasks.spawn(_for_ever(prober.run, "prober"), name="prober")
-    parts.tasks.spawn(_for_ever(lambda: _sweep(plane), "sweeper"), name="sweeper")
-    parts.tasks.spawn(_for_ever(lambda: _keep_house(settings, registry, lines), "housekeeping"), name="housekeeping")
+    _spawn_services(parts, registry, prober, lines)
     return Gateway(
         registry=registry,
         book=book,
@@ -157,6 +153,27 @@ async def _start(parts: Parts, stack: AsyncExitStack) -> Gateway:
         version=__version__,
         metrics_key=_secret(settings.metrics_key),
     )
+
+
+async def _open_registry_database(settings: Settings, stack: AsyncExitStack) -> tuple[Database, ServerRepository]:
+    encryption_key = await asyncio.to_thread(
+        load_or_create_encryption_key, _secret(settings.encryption_key), settings.gateway_data_dir / "encryption.key"
+    )
+    database = await Database.open(
+        settings.database_url, _MIGRATIONS, timeout_seconds=settings.database_timeout_seconds
+    )
+    stack.push_async_callback(database.close)
+    return database, ServerRepository(database, SecretBox(encryption_key))
+
+
+def _spawn_services(parts: Parts, registry: Registry, prober: Prober, lines: BatchedLines) -> None:
+    services = {
+        "prober": prober.run,
+        "sweeper": lambda: _sweep(parts.plane),
+        "housekeeping": lambda: _keep_house(parts.settings, registry, lines),
+    }
+    for name, run in services.items():
+        parts.tasks.spawn(_for_ever(run, name), name=name)
 
 
 class Targets:

@@ -1,7 +1,8 @@
 """How is the gateway put together? The composition root: settings -> services -> the FastAPI ``app``.
 
-Nothing else builds objects. ``uvicorn app.main:app`` serves everything through plain ASGI; ``multiverse serve`` runs
-the same application behind the door, which takes ``/v1/`` in before ASGI does.
+Here everything is built that needs neither the database nor an event loop; ``app.lifespan`` builds the rest at the
+start, and no other module wires objects together. ``uvicorn app.main:app`` serves everything through plain ASGI;
+``multiverse serve`` runs the same application behind the door, which takes ``/v1/`` in before ASGI does.
 """
 
 from __future__ import annotations
@@ -27,13 +28,16 @@ from app.services.dataplane.plane import TICK_SECONDS, DataPlane
 from app.services.dataplane.reception import Reception
 from app.services.dataplane.sides import Bounds, Limits
 from app.services.observer import Observer
-from app.services.registry.secrets import EncryptionKeyInvalid, load_or_create_admin_key
-from app.utils.config import Settings, SettingsInvalid, load_settings
+from app.services.registry.secrets import load_or_create_admin_key
+from app.startup_words import EXPECTED_FAILURES, StartupWords
+from app.utils.config import Problem, Settings, SettingsInvalid, load_settings
 from app.utils.logger import configure_logging, get_logger
 from app.utils.own_addresses import own_listeners
 from app.utils.tasks import TaskKeeper
 
 if TYPE_CHECKING:
+    import ssl
+
     from fastapi import FastAPI
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -44,6 +48,8 @@ __all__ = ["create_app"]
 logger = get_logger("gateway")
 
 _INFERENCE = PREFIX.decode()
+_USAGE = 2
+"""The exit code for settings that can't be used; that of the commands."""
 _ADMIN_BODY_BYTES = 1_048_576
 """Documents of the admin API are small; only inference takes MAX_REQUEST_BYTES."""
 
@@ -63,15 +69,19 @@ class InferenceFirst:
             await self._app(scope, receive, send)
 
 
-def create_app(settings: Settings, *, resolver: Resolver | None = None, own_signals: bool = False) -> FastAPI:
+def create_app(settings: Settings, *, resolver: Resolver | None = None, plain_asgi: bool = False) -> FastAPI:
     """Build the gateway. ``app.state.plane`` is there at once, ``app.state.gateway`` once it has started.
+
+    It can be started again after it has ended.
 
     Args:
         settings: validated; nothing else is read from the environment.
         resolver: turns names into addresses; the system's when left out.
-        own_signals: drain on SIGTERM by a handler of our own, for servers that know nothing of draining.
+        plain_asgi: it is for a server that knows nothing of this project: SIGTERM drains by a handler of our own, and
+            a start that fails is told in the log.
 
     Raises:
+        SettingsInvalid: a file that a setting names doesn't hold what it should.
         EncryptionKeyInvalid: a key file can't be used.
         OSError: a file or folder can't be read or made.
     """
@@ -80,26 +90,23 @@ def create_app(settings: Settings, *, resolver: Resolver | None = None, own_sign
     _configure_log(settings, (*settings.secret_values(), admin_key))
     for unknown in settings.unknown_names():
         logger.warning("A setting has an unknown name", setting=unknown)
-    key_ring = KeyRing.with_admin(admin_key)
-    tasks, observer = TaskKeeper(), Observer()
-    names = resolver or SystemResolver()
-    link = _link(settings, names)
-    plane = _plane(settings, link, tasks, observer, key_ring)
-    parts = Parts(
-        settings=settings, key_ring=key_ring, names=names, link=link, plane=plane, tasks=tasks, observer=observer
-    )
-    app = create_api(
-        __version__,
-        lifespan=make_lifespan(parts, own_signals=own_signals),
-        bounds=HttpBounds(
-            body_bytes=min(settings.max_request_bytes, _ADMIN_BODY_BYTES),
-            head_bytes=settings.max_header_bytes,
-            headers=settings.max_header_count,
-            body_seconds=settings.body_timeout_seconds,
-        ),
-    )
-    app.state.plane = plane
+    parts = _parts(settings, resolver or SystemResolver(), KeyRing.with_admin(admin_key))
+    app = create_api(__version__, lifespan=make_lifespan(parts, own_signals=plain_asgi), bounds=_admin_bounds(settings))
+    app.state.plane = parts.plane
     app.state.begin_drain = lambda: begin_drain(app, settings)
+    _add_middleware(app, settings, parts.plane)
+    if plain_asgi:
+        app.add_middleware(StartupWords, on_failure=_tell_failed_start)
+        if settings.tls_cert_file is not None:
+            logger.warning(
+                "TLS_CERT_FILE and TLS_KEY_FILE have no effect here: give them to the ASGI server by its own options "
+                "(uvicorn: --ssl-certfile, --ssl-keyfile), or start the gateway with `multiverse serve`"
+            )
+    return app
+
+
+def _add_middleware(app: FastAPI, settings: Settings, plane: DataPlane) -> None:
+    """Put in front of the routes what comes before them; the last one added is the first to see a request."""
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -109,7 +116,19 @@ def create_app(settings: Settings, *, resolver: Resolver | None = None, own_sign
             expose_headers=["X-Request-ID"],
         )
     app.add_middleware(InferenceFirst, inference=AsgiDoor(plane))
-    return app
+
+
+def _tell_failed_start(failure: BaseException) -> None:
+    logger.critical("The gateway can't start", reason=str(failure))
+
+
+def _admin_bounds(settings: Settings) -> HttpBounds:
+    return HttpBounds(
+        body_bytes=min(settings.max_request_bytes, _ADMIN_BODY_BYTES),
+        head_bytes=settings.max_header_bytes,
+        headers=settings.max_header_count,
+        body_seconds=settings.body_timeout_seconds,
+    )
 
 
 def _configure_log(settings: Settings, secrets: tuple[str, ...]) -> None:
@@ -134,13 +153,32 @@ def _admin_key(settings: Settings) -> str:
     return key
 
 
-def _link(settings: Settings, resolver: Resolver) -> Link:
+def _parts(settings: Settings, names: Resolver, key_ring: KeyRing) -> Parts:
+    tasks, observer = TaskKeeper(), Observer()
+    link = _link(settings, names)
+    plane = _plane(settings, link, tasks, observer, key_ring)
+    return Parts(
+        settings=settings, key_ring=key_ring, names=names, link=link, plane=plane, tasks=tasks, observer=observer
+    )
+
+
+def _upstream_tls(settings: Settings) -> ssl.SSLContext:
     context = default_tls_context()
     if settings.upstream_ca_file is not None:
-        context.load_verify_locations(settings.upstream_ca_file)
+        try:
+            context.load_verify_locations(settings.upstream_ca_file)
+        except OSError as error:  # ssl.SSLError is one
+            fix = f"must hold certificates in PEM, and be readable by the gateway's user ({error})"
+            raise SettingsInvalid([Problem("UPSTREAM_CA_FILE", str(settings.upstream_ca_file), fix)]) from error
+    return context
+
+
+def _link(settings: Settings, resolver: Resolver) -> Link:
     listeners = own_listeners(settings.host, settings.port)
     policy = AddressPolicy(allowed_networks=settings.allowed_server_networks, own_listeners=listeners)
-    return Link(policy, resolver, connect_timeout_seconds=settings.connect_timeout_seconds, tls_context=context)
+    return Link(
+        policy, resolver, connect_timeout_seconds=settings.connect_timeout_seconds, tls_context=_upstream_tls(settings)
+    )
 
 
 def _plane(settings: Settings, link: Link, tasks: TaskKeeper, observer: Observer, key_ring: KeyRing) -> DataPlane:
@@ -190,9 +228,9 @@ def __getattr__(name: str) -> Any:
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        built = create_app(load_settings(), own_signals=True)
-    except (SettingsInvalid, EncryptionKeyInvalid) as error:
-        sys.stderr.write(f"{error}\n")
-        raise SystemExit(2) from error
+        built = create_app(load_settings(), plain_asgi=True)
+    except EXPECTED_FAILURES as error:
+        sys.stderr.write(f"The gateway can't start: {error}\n")
+        raise SystemExit(_USAGE) from error
     globals()["app"] = built
     return built

@@ -7,6 +7,7 @@ so a path, a link or a device in a forged archive has nowhere to go.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import io
@@ -14,8 +15,10 @@ import json
 import os
 import tarfile
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import IO, TYPE_CHECKING, Any, Final
+
+from app.cli.file_swap import hand_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,6 +28,7 @@ __all__ = [
     "ADMIN_KEY_MEMBER",
     "DATABASE_MEMBER",
     "ENCRYPTION_KEY_MEMBER",
+    "KEPT_SETTINGS",
     "ArchiveInvalid",
     "Manifest",
     "extract_verified",
@@ -38,6 +42,9 @@ DATABASE_MEMBER: Final = "gateway.db"
 ENCRYPTION_KEY_MEMBER: Final = "encryption.key"
 ADMIN_KEY_MEMBER: Final = "admin.key"
 _KNOWN_MEMBERS: Final = frozenset({DATABASE_MEMBER, ENCRYPTION_KEY_MEMBER, ADMIN_KEY_MEMBER})
+KEPT_SETTINGS: Final = ("ALLOWED_SERVER_NETWORKS", "UPSTREAM_CA_FILE")
+"""Settings without secrets that registered servers can't be reached without; a manifest names those that were set."""
+_SETTING_LIMIT_CHARACTERS: Final = 4096
 _MANIFEST_LIMIT_BYTES: Final = 65_536
 _KEY_LIMIT_BYTES: Final = 4096
 _CHUNK_BYTES: Final = 1_048_576
@@ -64,12 +71,14 @@ class Manifest:
     schema_version: int
     created_at: str
     members: Mapping[str, Member]
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
         """As it stands in the archive."""
         members = {name: asdict(member) for name, member in self.members.items()}
         fields = {"version": self.version, "schema_version": self.schema_version, "created_at": self.created_at}
-        return json.dumps({"format": FORMAT, **fields, "members": members}, indent=2).encode()
+        document = {"format": FORMAT, **fields, "members": members, "settings": dict(self.settings)}
+        return json.dumps(document, indent=2).encode()
 
 
 def file_digest(path: Path) -> Member:
@@ -102,8 +111,9 @@ def write_archive(target: Path, manifest: Manifest, files: Mapping[str, Path], o
                         archive.addfile(_tar_entry(name, manifest.members[name].size_bytes), counted)
             raw.flush()
             os.fsync(raw.fileno())
+        hand_over(temporary, like=target)
         if target.exists():
-            raise FileExistsError(str(target))
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
@@ -185,7 +195,18 @@ def _parse_manifest(document: dict[str, Any]) -> Manifest:
     if any(member.size_bytes > _KEY_LIMIT_BYTES for name, member in members.items() if name != DATABASE_MEMBER):
         message = "a key in it is far too long for one"
         raise ArchiveInvalid(message)
-    return Manifest(str(document["version"]), int(document["schema_version"]), str(document["created_at"]), members)
+    settings = _parse_settings(document.get("settings", {}))
+    version, schema_version = str(document["version"]), int(document["schema_version"])
+    return Manifest(version, schema_version, str(document["created_at"]), members, settings)
+
+
+def _parse_settings(document: dict[str, Any]) -> dict[str, str]:
+    """Those that are known; they are shown to people, so nothing that steers a terminal is believed."""
+    settings: dict[str, str] = {name: str(document[name]) for name in KEPT_SETTINGS if name in document}
+    if not all(value.isprintable() and len(value) <= _SETTING_LIMIT_CHARACTERS for value in settings.values()):
+        message = "a setting in its manifest is not one that a gateway writes"
+        raise ArchiveInvalid(message)
+    return settings
 
 
 def _extract(archive: tarfile.TarFile, entry: tarfile.TarInfo, expected: Member, target: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import shlex
+import sqlite3
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +18,7 @@ from app.cli.archive import (
     ADMIN_KEY_MEMBER,
     DATABASE_MEMBER,
     ENCRYPTION_KEY_MEMBER,
+    KEPT_SETTINGS,
     ArchiveInvalid,
     Manifest,
     extract_verified,
@@ -25,15 +29,21 @@ from app.cli.connection import settings_or_usage_error
 from app.cli.console import byte_progress, confirm, print_json, print_verbatim
 from app.cli.database_file import read_schema_version
 from app.cli.exits import EXIT_CODES_HELP, CommandFailed, ExitCode
+from app.cli.file_swap import NotTakenBack, Replacement, free_suffix, hand_over, make_folder, replace_all
+from app.cli.plain_words import damage_words, file_words
 from app.services.registry.tables import SCHEMA_VERSION
 from app.utils.database import DatabaseInUse, DatabaseLock, DatabaseUnusable, backup_database, verify
+from app.utils.database_files import lock_path
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from app.utils.config import Settings
 
 __all__ = ["backup", "restore"]
 
 DEFAULT_FOLDER: Final = Path("backups")
+ENV_FILE: Final = Path(".env")
 _SIDE_FILES: Final = ("-wal", "-shm", "-journal")
 
 BACKUP_EPILOG = f"""Examples:
@@ -79,20 +89,19 @@ def backup(
     settings = settings_or_usage_error()
     places = Places.of(settings)
     now = datetime.now(UTC)
-    target = file or DEFAULT_FOLDER / f"gateway-{now:%Y%m%dT%H%M%SZ}.tar.gz"
+    target = file or _free_name(now)
     if not places.database.exists():
         message = f"There is no database at {places.database.absolute()} to back up."
         raise CommandFailed(message, fix="Run the command in the gateway's folder, or set DATABASE_URL.")
     if target.exists():
         raise CommandFailed(f"{target} exists, and a backup is never overwritten.", fix="Name another file.")
     try:
-        manifest = save(places, target, now)
+        manifest = save(places, target, now, kept_settings(settings))
     except DatabaseUnusable as error:
-        raise CommandFailed(str(error)) from error
+        raise CommandFailed(damage_words(str(error))) from error
     except OSError as error:
-        raise CommandFailed(
-            f"The backup could not be written: {error}.", fix="Free space or name another file."
-        ) from error
+        fix = "See to that, or name another file."
+        raise CommandFailed(f"The backup could not be written: {file_words(error)}.", fix=fix) from error
     if as_json:
         print_json({"file": str(target.absolute()), "members": sorted(manifest.members), "version": manifest.version})
         return
@@ -101,23 +110,41 @@ def backup(
         print_verbatim(
             "ENCRYPTION_KEY comes from the settings and is not in it: keep it elsewhere, or no server's key opens."
         )
+    if ENV_FILE.exists():
+        print_verbatim("Settings (.env, certificates) are not in it: keep a copy of them too.")
     print_verbatim("Keep the archive as safe as the keys in it.")
 
 
-def save(places: Places, target: Path, now: datetime) -> Manifest:
+def _free_name(now: datetime) -> Path:
+    """A name that no archive has yet, also for the second one of a second."""
+    stem = f"gateway-{now:%Y%m%dT%H%M%SZ}"
+    names = itertools.chain((stem,), (f"{stem}-{number}" for number in itertools.count(2)))
+    paths = (DEFAULT_FOLDER / f"{name}.tar.gz" for name in names)
+    return next(path for path in paths if not path.exists())
+
+
+def kept_settings(settings: Settings) -> dict[str, str]:
+    """What a backup tells of the settings: what servers can't be reached without, and no secret."""
+    networks = ",".join(str(network) for network in settings.allowed_server_networks)
+    authority = "" if settings.upstream_ca_file is None else str(settings.upstream_ca_file.absolute())
+    return {name: value for name, value in zip(KEPT_SETTINGS, (networks, authority), strict=True) if value}
+
+
+def save(places: Places, target: Path, now: datetime, settings: Mapping[str, str]) -> Manifest:
     """Copy, check, and pack. The folder of ``target`` is made where it is missing.
 
     Raises:
         DatabaseUnusable: the database can't be read, or the copy is damaged.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     with tempfile.TemporaryDirectory(prefix=".gateway-backup-", dir=target.parent) as folder:
         copy = Path(folder) / DATABASE_MEMBER
         _copy_with_progress(places.database, copy)
         files = {DATABASE_MEMBER: copy}
         files |= {name: path for name, path in places.files.items() if name != DATABASE_MEMBER and path.exists()}
         members = {name: file_digest(path) for name, path in files.items()}
-        manifest = Manifest(__version__, read_schema_version(copy), now.isoformat(timespec="seconds"), members)
+        created_at = now.isoformat(timespec="seconds")
+        manifest = Manifest(__version__, read_schema_version(copy), created_at, members, settings)
         with byte_progress("Packing", sum(member.size_bytes for member in members.values())) as advance:
             write_archive(target, manifest, files, advance)
     return manifest
@@ -146,7 +173,8 @@ def restore(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
 ) -> None:
     """Bring a backup back. It is verified first; what was there is moved aside, never deleted."""
-    places = Places.of(settings_or_usage_error())
+    settings = settings_or_usage_error()
+    places = Places.of(settings)
     if not file.is_file():
         raise CommandFailed(f"There is no file {file}.", fix="Look into backups/.", code=ExitCode.USAGE)
     try:
@@ -154,15 +182,48 @@ def restore(
     except DatabaseInUse as error:
         fix = "Stop it first (Ctrl-C, or its service), then restore again; nothing was changed."
         raise CommandFailed(f"A gateway is running on {places.database}.", fix=fix) from error
-    except (DatabaseUnusable, OSError) as error:
-        raise CommandFailed(f"{file} could not be restored: {error}") from error
+    except NotTakenBack as error:
+        message = f"{file} was restored in part only, and this could not be undone: {error}."
+        fix = "Put the old content back by hand, or see to the cause and restore again."
+        raise CommandFailed(message, fix=fix) from error
+    except DatabaseUnusable as error:
+        raise CommandFailed(f"{file} could not be restored: {error}", fix="Nothing was changed.") from error
+    except OSError as error:
+        raise CommandFailed(f"{file} could not be restored: {file_words(error)}; nothing was changed.") from error
+    lacking = missing_settings(manifest, settings)
     if as_json:
-        print_json({"restored": sorted(manifest.members), "created_at": manifest.created_at, "moved_aside": moved})
+        told = {"restored": sorted(manifest.members), "created_at": manifest.created_at, "moved_aside": moved}
+        print_json({**told, "settings_to_set": lacking})
         return
     print_verbatim(f"Restored {', '.join(sorted(manifest.members))} of {manifest.created_at}.")
     for path in moved:
         print_verbatim(f"What was there is kept as {path}")
+    for line in settings_advice(lacking):
+        print_verbatim(line)
+    if ENCRYPTION_KEY_MEMBER not in manifest.members and settings.encryption_key is None:
+        print_verbatim("The backup holds no encryption key: set the ENCRYPTION_KEY that its gateway had.")
     print_verbatim("Start the gateway: multiverse serve")
+
+
+def missing_settings(manifest: Manifest, settings: Settings) -> dict[str, str]:
+    """What the backup's gateway had set and this folder, having no ``.env``, has not."""
+    if ENV_FILE.exists():
+        return {}
+    present = kept_settings(settings)
+    return {name: value for name, value in manifest.settings.items() if present.get(name) != value}
+
+
+def settings_advice(lacking: Mapping[str, str]) -> list[str]:
+    """What to do so that the restored servers can be reached."""
+    if not lacking:
+        return []
+    had = ", ".join(f"{name}={value}" for name, value in lacking.items())
+    networks = [network for network in lacking.get("ALLOWED_SERVER_NETWORKS", "").split(",") if network]
+    options = "".join(f" --allow {shlex.quote(network)}" for network in networks)
+    lines = [f"This folder has no .env. The backup's gateway had {had}: run multiverse init --yes{options}"]
+    if "UPSTREAM_CA_FILE" in lacking:
+        lines.append("Then bring that file of certificates here, and name it in .env as UPSTREAM_CA_FILE.")
+    return lines
 
 
 def bring_back(file: Path, places: Places, *, ask_first: bool) -> tuple[Manifest, list[str]]:
@@ -176,11 +237,12 @@ def bring_back(file: Path, places: Places, *, ask_first: bool) -> tuple[Manifest
         DatabaseUnusable: the lock can't be taken.
         OSError: a file can't be written or moved.
     """
-    places.database.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(places.database.parent)
     with (
         tempfile.TemporaryDirectory(prefix=".gateway-restore-", dir=places.database.parent) as folder,
         DatabaseLock(places.database),
     ):
+        hand_over(lock_path(places.database), like=places.database)
         manifest = unpack(file, Path(folder))
         if ask_first and places.database.exists():
             confirm(
@@ -203,8 +265,10 @@ def unpack(file: Path, folder: Path) -> Manifest:
         schema_version = read_schema_version(folder / DATABASE_MEMBER)
     except ArchiveInvalid as error:
         raise CommandFailed(f"{file} can't be restored: {error}.", fix=advice) from error
-    except (DatabaseUnusable, OSError) as error:
-        raise CommandFailed(f"{file} can't be restored: {error}", fix=advice) from error
+    except (DatabaseUnusable, sqlite3.Error) as error:
+        raise CommandFailed(f"{file} can't be restored: the database in it is damaged.", fix=advice) from error
+    except OSError as error:
+        raise CommandFailed(f"{file} can't be restored: {file_words(error)}.", fix=advice) from error
     if schema_version > SCHEMA_VERSION:
         raise CommandFailed(
             f"The backup has schema {schema_version}, of version {manifest.version}; this one knows {SCHEMA_VERSION}.",
@@ -214,18 +278,23 @@ def unpack(file: Path, folder: Path) -> Manifest:
 
 
 def put_in_place(folder: Path, manifest: Manifest, places: Places, now: datetime) -> list[str]:
-    """Move the old files aside and the new ones in, keys first; returns where the old ones are."""
-    suffix = f".before-restore-{now:%Y%m%dT%H%M%SZ}"
-    moved: list[str] = []
-    for name in sorted(manifest.members, key=lambda member: member == DATABASE_MEMBER):
-        target = places.files[name]
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # The log goes with its database, even where that is gone: it must never be played into another one.
-        for side in ("", *_SIDE_FILES) if name == DATABASE_MEMBER else ("",):
-            old = target.with_name(target.name + side)
-            if old.exists():
-                aside = target.with_name(target.name + suffix + side)
-                old.rename(aside)
-                moved.append(str(aside))
-        (folder / name).replace(target)
-    return moved
+    """Put the new files in, keys first, all or none; returns where the old ones are.
+
+    The database's log goes with it, even where that is gone: it must never be played into another one.
+
+    Raises:
+        OSError: a file can't be read or written; nothing was changed.
+        NotTakenBack: the same, but something was changed.
+    """
+    names = sorted(manifest.members, key=lambda member: member == DATABASE_MEMBER)
+    targets = {name: _followed(places.files[name]) for name in names}
+    suffix = free_suffix(f".before-restore-{now:%Y%m%dT%H%M%SZ}", targets.values())
+    replacements = [
+        Replacement(folder / name, targets[name], _SIDE_FILES if name == DATABASE_MEMBER else ()) for name in names
+    ]
+    return [str(path) for path in replace_all(replacements, suffix)]
+
+
+def _followed(path: Path) -> Path:
+    """The file itself where a link names it: the link stays, and the data stays on its disk."""
+    return path.resolve() if path.is_symlink() else path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated, Final
 from urllib.parse import urlsplit
 
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 ADMIN_KEY_FILE: Final = "admin.key"
+KEY_VARIABLE: Final = "GATEWAY_KEY"
 _WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound to
 
 GatewayOption = Annotated[
@@ -41,7 +43,7 @@ KeyOption = Annotated[
     str | None,
     typer.Option(
         "--key",
-        envvar="GATEWAY_KEY",
+        envvar=KEY_VARIABLE,
         metavar="KEY",
         show_default=False,
         help="A key of the gateway; better in GATEWAY_KEY, for other users of the machine see a command line.",
@@ -77,13 +79,14 @@ def find_address(gateway: str | None, key: str | None) -> GatewayAddress:
     This folder's own admin key is only ever sent to this machine or to the host that the settings name: a command
     that speaks to someone else's gateway must not hand it over.
     """
+    variable = KEY_VARIABLE if key is not None and key == os.environ.get(KEY_VARIABLE) else ""
     if gateway is not None and key is not None:
-        return GatewayAddress(_clean(gateway), key)
+        return GatewayAddress(_clean(gateway), key, variable)
     settings = settings_or_usage_error()
     own_url = local_url(settings)
     url = own_url if gateway is None else _clean(gateway)
     is_ours = is_loopback_url(url) or urlsplit(url).hostname == urlsplit(own_url).hostname
-    return GatewayAddress(url, key or (local_admin_key(settings) if is_ours else None))
+    return GatewayAddress(url, key or (local_admin_key(settings) if is_ours else None), variable)
 
 
 def connect(gateway: str | None, key: str | None) -> GatewayClient:

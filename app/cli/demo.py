@@ -23,12 +23,10 @@ __all__ = ["demo"]
 HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8000
 
-DEMO_EPILOG = f"""Examples:
-
+DEMO_EPILOG = f"""\b
+Examples:
   multiverse demo
-
   multiverse demo --servers 3 --port 9000
-
   multiverse demo --no-engines --json
 
 {EXIT_CODES_HELP}"""
@@ -38,9 +36,14 @@ def demo(
     *,
     port: Annotated[
         int | None,
-        typer.Option(min=0, max=65535, help="Port of the gateway; 0 takes any. Left out: 8000, or the next free one."),
+        typer.Option(
+            metavar="PORT",
+            min=0,
+            max=65535,
+            help="Port of the gateway; 0 takes any. Left out: 8000, or the next free one.",
+        ),
     ] = None,
-    servers: Annotated[int, typer.Option(min=1, max=8, help="How many model servers to start.")] = 2,
+    servers: Annotated[int, typer.Option(metavar="COUNT", min=1, max=8, help="How many model servers to start.")] = 2,
     engines: Annotated[
         bool | None,
         typer.Option(
@@ -51,7 +54,10 @@ def demo(
         bool, typer.Option("--json", help="Print one line of JSON when ready: base_url, key, model, servers.")
     ] = False,
     timeout: Annotated[
-        float, typer.Option(min=1, help="Seconds that each step of the start may take, the first answer too.")
+        float,
+        typer.Option(
+            metavar="SECONDS", min=1, help="Seconds that each step of the start may take, the first answer too."
+        ),
     ] = 180,
 ) -> None:
     """Run a gateway with real model servers behind it, and show how to use it. Nothing is left behind at the end."""
@@ -59,7 +65,7 @@ def demo(
     found = choose_engines(wanted=engines, steps=steps)
     model = None if found else find_bundled_model(shlex.quote(sys.executable))
     if isinstance(model, MissingPackages):
-        raise _missing(model)
+        raise _missing(model, find_local_engines())
     sockets = bind_port(port, steps)
     try:
         from app.cli.demo_run import DemoPlan, run_demo  # noqa: PLC0415 - the data plane is loaded only where it runs
@@ -68,7 +74,7 @@ def demo(
         ended_by = run_demo(plan, sockets, steps)
     finally:
         close_all(sockets)
-    steps.say("\nThe demo has ended: gateway and model servers are gone, and so is their folder.")
+    steps.say(f"\n{end_words(found)}")
     if ended_by == signal.SIGINT:
         raise Interrupted
 
@@ -100,6 +106,14 @@ def choose_engines(*, wanted: bool | None, steps: Steps) -> list[LocalEngine]:
     return []
 
 
+def end_words(engines: list[LocalEngine]) -> str:
+    """What is gone once the demo has ended, and what is still there: engines that ran before it are not ours to end."""
+    if not engines:
+        return "The demo has ended: gateway and model servers are gone, and so is their folder."
+    kept = " ".join(f"Your {engine.engine} at {engine.url} was left as it was." for engine in engines)
+    return f"The demo has ended: the gateway is gone, and so is its folder. {kept}"
+
+
 def bind_port(port: int | None, steps: Steps) -> list[socket.socket]:
     """Bind the port asked for, or 8000 or the next free one."""
     if port is not None:
@@ -110,9 +124,13 @@ def bind_port(port: int | None, steps: Steps) -> list[socket.socket]:
     return sockets
 
 
-def _missing(missing: MissingPackages) -> CommandFailed:
+def _missing(missing: MissingPackages, engines: list[LocalEngine]) -> CommandFailed:
+    fix = "Run this, then `multiverse demo` again:\n" + "\n".join(f"  {command}" for command in missing.commands)
+    if engines:
+        running = ", ".join(f"{engine.engine} at {engine.url}" for engine in engines)
+        fix = f"`multiverse demo --engines` uses what runs here already: {running}.\nOr install the small model. {fix}"
     return CommandFailed(
         "The demo runs a small real language model, and what it needs is not installed.",
-        fix="Run this, then `multiverse demo` again:\n" + "\n".join(f"  {command}" for command in missing.commands),
+        fix=fix,
         code=ExitCode.FAILED,
     )

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DemoServer", "Guide", "curl_line", "guide_text", "kill_line", "python_snippet"]
 
+PYTHON_TITLE = "From Python (pip install openai)"
+
 QUESTION = "Explain in two sentences what a gateway does."
 
 
@@ -77,22 +79,30 @@ def python_snippet(guide: Guide) -> str:
 
 
 def guide_text(guide: Guide, first_answer: str, *, windows: bool) -> str:
-    """The whole page."""
+    """The whole page: each part indented below its title but the Python, which would not be Python any more."""
     parts = [
         ("The gateway answers", f"Base URL:  {guide.base_url}\nKey:       {guide.key}\nModel:     {guide.model}"),
         ("Its first answer, from a real model", first_answer),
         ("Ask it", curl_line(guide, stream=False, windows=windows)),
         ("Watch the answer being written", curl_line(guide, stream=True, windows=windows)),
-        ("From Python (pip install openai)", python_snippet(guide)),
+        (PYTHON_TITLE, python_snippet(guide)),
         ("Break it", _break_it(guide.servers, windows=windows)),
         ("All that it can do", f"{guide.root_url}/docs"),
-        ("End", "Ctrl-C ends the gateway and the model servers it started; nothing is left behind."),
+        ("End", _end(guide.servers)),
     ]
-    return "\n\n".join(f"{title}\n{_indented(text)}" for title, text in parts)
+    return "\n\n".join(f"{title}\n{text if title == PYTHON_TITLE else _indented(text)}" for title, text in parts)
+
+
+def _end(servers: Sequence[DemoServer]) -> str:
+    if any(server.pid is not None for server in servers):
+        return "Ctrl-C ends the gateway and the model servers it started; nothing is left behind."
+    return "Ctrl-C ends the gateway; the model servers, which were here before it, are left as they are."
 
 
 def _break_it(servers: Sequence[DemoServer], *, windows: bool) -> str:
     own = [server for server in servers if server.pid is not None]
+    if not own and len(servers) == 1:
+        return "You have one server; `multiverse demo --no-engines` starts two and lets you kill one."
     if not own:
         return "Stop one of two engines that have the same model: the next answer comes from the other."
     listed = "\n".join(f"{server.url}  is process {server.pid}" for server in own)

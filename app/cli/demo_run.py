@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from app.cli.connection import local_url
 from app.cli.console import Steps, print_json, print_verbatim
 from app.cli.demo_guide import DemoServer, Guide, guide_text
+from app.cli.demo_requests import RequestEcho, replace_console
 from app.cli.exits import CommandFailed, Stopped
 from app.cli.gateway_client import GatewayAddress, GatewayClient
 from app.cli.gateway_process import GatewayServer, run_gateway
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
     from types import FrameType
+
+    from fastapi import FastAPI
 
     from app.cli.local_engines import LocalEngine
 
@@ -85,7 +88,7 @@ def demo_settings(folder: Path, port: int) -> Settings:
         "database_url": f"sqlite:///{folder / 'gateway.db'}",
         "gateway_data_dir": folder / "data",
         "log_file": folder / "logs" / "gateway.log",
-        "log_level": "WARNING",
+        "log_level": "INFO",  # The request log is among it; the console shows that in short, and warnings.
         "admin_api_key": mint(secrets.token_bytes(RANDOM_BYTES)),
         "allowed_server_networks": "127.0.0.0/8,::1/128",
         "drain_timeout_seconds": DRAIN_TIMEOUT_SECONDS,
@@ -97,7 +100,19 @@ def demo_settings(folder: Path, port: int) -> Settings:
 class _Introduction:
     """The second thread: waits for everything, registers the servers, asks once, and prints what to do next."""
 
-    __slots__ = ("_children", "_client", "_leaving", "_plan", "_server", "_settings", "_steps", "failure")
+    __slots__ = (
+        "_children",
+        "_client",
+        "_counting",
+        "_echo",
+        "_leaving",
+        "_left",
+        "_plan",
+        "_server",
+        "_settings",
+        "_steps",
+        "failure",
+    )
 
     def __init__(self, plan: DemoPlan, settings: Settings, children: list[ModelServer], steps: Steps) -> None:
         self.failure: Exception | None = None
@@ -106,6 +121,9 @@ class _Introduction:
         self._children = children
         self._steps = steps
         self._leaving = threading.Event()
+        self._left = len(children)
+        self._counting = threading.Lock()
+        self._echo: RequestEcho | None = None
         self._server: GatewayServer | None = None
         key = settings.admin_api_key.get_secret_value() if settings.admin_api_key else None
         address = GatewayAddress(local_url(settings), key)
@@ -115,6 +133,10 @@ class _Introduction:
     def settings(self) -> Settings:
         """What the gateway is made of."""
         return self._settings
+
+    def prepare(self, _app: FastAPI) -> None:
+        """Called once the log is configured, before the gateway starts: from now on the console is the demo's."""
+        self._echo = replace_console()
 
     def begin(self, server: GatewayServer) -> None:
         """Called in the event loop once the gateway serves."""
@@ -185,6 +207,8 @@ class _Introduction:
             print_json(guide.as_json())
         else:
             print_verbatim("\n" + guide_text(guide, first_answer, windows=sys.platform == "win32") + "\n")
+            if self._echo is not None:
+                self._echo.servers.update({server.registration_id: server.url for server in guide.servers})
 
     def _fail(self, failure: Exception) -> None:
         """End the gateway; the main thread raises ``failure`` then."""
@@ -197,8 +221,15 @@ class _Introduction:
         return self._leaving.is_set() or (self._server is not None and self._server.stopped_by is not None)
 
     def _say_that_it_ended(self, child: ModelServer) -> None:
+        with self._counting:
+            self._left -= 1
+            is_last = self._left == 0
         if not self._is_ending():
-            self._steps.say(f"Model server {child.pid} has ended. Ask again: another one answers, if one is left.")
+            self._steps.say(
+                "The last model server has ended; the gateway now answers 503."
+                if is_last
+                else f"Model server {child.pid} has ended. Ask again: another one answers."
+            )
 
 
 def choose_model(models: list[str]) -> str:
@@ -215,7 +246,9 @@ def choose_model(models: list[str]) -> str:
 
 def _serve(introduction: _Introduction, sockets: list[socket.socket]) -> int | None:
     try:
-        ended_by = run_gateway(introduction.settings, sockets=sockets, on_started=introduction.begin)
+        ended_by = run_gateway(
+            introduction.settings, sockets=sockets, on_created=introduction.prepare, on_started=introduction.begin
+        )
     finally:
         introduction.leave()
     if introduction.failure is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -15,16 +16,17 @@ from app.cli.doctor_checks import (
     Finding,
     Level,
     check_database,
-    check_keys,
     check_log,
     check_open_files,
     check_settings,
     lock_state,
     worst,
 )
+from app.cli.doctor_keys import check_keys
 from app.cli.exits import EXIT_CODES_HELP, CommandFailed, ExitCode
 from app.cli.gateway_client import GatewayClient
 from app.cli.listener import bind_listeners, close_all
+from app.cli.plain_words import connection_words
 from app.cli.server_reference import fetch_servers
 from app.cli.server_table import holds_of, short_id
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["doctor"]
 
+_OPENING: Final = re.compile(r"ALLOWED_SERVER_NETWORKS=([0-9a-fA-F.:/]+)")
 CHECK_TIMEOUT_SECONDS: Final = 10.0
 _STYLES: Final = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
 
@@ -46,10 +49,14 @@ DOCTOR_EPILOG = f"""Examples:
 
 
 def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False) -> None:
-    """Check settings, database, keys, log, port, the running gateway and each of its servers; changes nothing."""
+    """Check this folder's settings, database, keys, log, port, its running gateway and each server; changes nothing.
+
+    It judges the gateway of this folder on this machine, whatever GATEWAY_URL says.
+    """
     findings = examine()
     if as_json:
-        print_json({"status": worst(findings), "findings": [asdict(finding) for finding in findings]})
+        told = {"status": worst(findings), "summary": summary(findings)}
+        print_json({**told, "findings": [asdict(finding) for finding in findings]})
     else:
         show(findings)
     if worst(findings) is Level.FAIL:
@@ -72,17 +79,20 @@ def check_gateway(settings: Settings) -> list[Finding]:
     url = local_url(settings)
     try:
         with GatewayClient(find_address(url, None), timeout_seconds=CHECK_TIMEOUT_SECONDS) as client:
-            return _check_running(client, url)
+            return _check_running(settings, client, url)
     except CommandFailed as failure:
         if failure.code is not ExitCode.UNREACHABLE:
             return [Finding("gateway", Level.FAIL, failure.message, failure.fix)]
         return _check_absent(settings, url, failure)
 
 
-def _check_running(client: GatewayClient, url: str) -> list[Finding]:
+def _check_running(settings: Settings, client: GatewayClient, url: str) -> list[Finding]:
     health = client.request("GET", "/health")
     if not isinstance(health, dict) or "database" not in health:
         return [Finding("port", Level.FAIL, f"another program answers at {url}", "Stop it, or set another PORT.")]
+    if lock_state(settings) is False:
+        detail = f"another gateway, not this folder's, answers at {url}"
+        return [Finding("port", Level.FAIL, detail, "Set another PORT, or run this command in that gateway's folder.")]
     findings = [Finding("gateway", Level.OK, f"version {health.get('version')} answers at {url}")]
     try:
         servers = fetch_servers(client)
@@ -96,14 +106,16 @@ def _check_running(client: GatewayClient, url: str) -> list[Finding]:
 
 def _check_absent(settings: Settings, url: str, failure: CommandFailed) -> list[Finding]:
     if lock_state(settings):
-        detail = f"one runs on {settings.database_path}, but not at {url}: {failure.message}"
+        words = connection_words(failure.__cause__) if failure.__cause__ else failure.message
+        detail = f"one runs on {settings.database_path}, but not at {url}: {words}"
         return [Finding("gateway", Level.FAIL, detail, "Start it and this command with the same HOST and PORT.")]
     try:
         close_all(bind_listeners(settings.host, settings.port))
     except CommandFailed as taken:
         return [Finding("port", Level.FAIL, taken.message, taken.fix)]
-    except socket.gaierror as error:
-        return [Finding("port", Level.FAIL, f"HOST={settings.host} is unknown: {error}", "Set HOST=127.0.0.1.")]
+    except socket.gaierror:
+        detail = f"HOST={settings.host} is a name that does not resolve"
+        return [Finding("port", Level.FAIL, detail, "Set HOST=127.0.0.1.")]
     port = Finding("port", Level.OK, f"{settings.port} on {settings.host} is free")
     return [port, Finding("gateway", Level.WARN, "none is running here", "Start it: multiverse serve")]
 
@@ -123,9 +135,28 @@ def judge_server(server: dict[str, Any]) -> Finding:
         return Finding(name, Level.WARN, f"{where} is {', '.join(holds)}: {reason or 'no reason given'}", advice)
     if health == "healthy":
         return Finding(name, Level.WARN if reason else Level.OK, f"{where} is healthy{': ' if reason else ''}{reason}")
-    advice = f"See to it there, then: multiverse servers check {short_id(server)}"
+    advice = _address_advice(reason) or f"See to it there, then: multiverse servers check {short_id(server)}"
     level = Level.FAIL if health == "unhealthy" else Level.WARN
     return Finding(name, level, f"{where} is {health}: {reason or 'not checked yet'}", advice)
+
+
+def _address_advice(reason: str) -> str:
+    """What to do where this gateway's own rules forbid the server's address; empty for any other reason."""
+    opening = _OPENING.search(reason)
+    if opening is not None:
+        return f"Add {opening[1]}, or the network that holds it, to ALLOWED_SERVER_NETWORKS, and restart the gateway."
+    if "no setting opens it" in reason or "this gateway itself" in reason:
+        return "Register the server by an address that other machines reach it by."
+    return ""
+
+
+def summary(findings: list[Finding]) -> str:
+    """``1 failure, 2 warnings``, or that there is none."""
+    counts = [
+        (sum(finding.level is level for finding in findings), noun)
+        for level, noun in ((Level.FAIL, "failure"), (Level.WARN, "warning"))
+    ]
+    return ", ".join(f"{count} {noun}{'s' if count > 1 else ''}" for count, noun in counts if count) or "All well"
 
 
 def show(findings: list[Finding]) -> None:
@@ -138,3 +169,4 @@ def show(findings: list[Finding]) -> None:
         console.print(line, soft_wrap=True)
         if finding.fix and finding.level is not Level.OK:
             console.print(f"      -> {finding.fix}", markup=False, soft_wrap=True)
+    console.print(summary(findings), style=_STYLES[worst(findings)], soft_wrap=True)

@@ -14,20 +14,31 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from app.cli.connection import ADMIN_KEY_FILE
 from app.cli.database_file import find_damage, is_gateway_running, read_schema_version
 from app.services.registry.tables import SCHEMA_VERSION
 from app.utils.database import DatabaseUnusable
+from app.utils.database_errors import unusable
+from app.utils.database_files import lock_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from app.utils.config import Settings
 
-__all__ = ["Finding", "Level", "check_database", "check_keys", "check_log", "check_open_files", "check_settings"]
+__all__ = [
+    "Finding",
+    "Level",
+    "check_database",
+    "check_log",
+    "check_open_files",
+    "check_settings",
+    "judge_folder",
+    "judge_private",
+    "lock_state",
+    "worst",
+]
 
 ENV_FILE: Final = Path(".env")
-ENCRYPTION_KEY_FILE: Final = "encryption.key"
 OPEN_FILES_WANTED: Final = 4096
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
@@ -55,13 +66,29 @@ def check_settings(settings: Settings) -> list[Finding]:
     advice = "Correct the name, or remove the line."
     unknown = [Finding("settings", Level.WARN, f"unknown: {name}", advice) for name in settings.unknown_names()]
     findings = unknown or [Finding("settings", Level.OK, "all values are valid")]
-    if not settings.require_client_auth and settings.host not in {"127.0.0.1", "::1", "localhost"}:
-        detail = f"models may be called without a key from every machine that reaches {settings.host}"
-        findings.append(Finding("settings", Level.WARN, detail, "Set REQUIRE_CLIENT_AUTH=true."))
+    findings += _exposure(settings)
     if ENV_FILE.exists():
-        findings.append(_private(".env", ENV_FILE))
+        findings.append(judge_private(".env", ENV_FILE))
     else:
         findings.append(Finding(".env", Level.OK, "none here; `multiverse init` writes one"))
+    return findings
+
+
+def _exposure(settings: Settings) -> list[Finding]:
+    """What is open to more than it need be."""
+    findings: list[Finding] = []
+    is_open = settings.host not in {"127.0.0.1", "::1", "localhost"}
+    if is_open and not settings.require_client_auth:
+        detail = f"models may be called without a key from every machine that reaches {settings.host}"
+        findings.append(Finding("settings", Level.WARN, detail, "Set REQUIRE_CLIENT_AUTH=true."))
+    if is_open and settings.tls_cert_file is None and not settings.trusted_proxies:
+        detail = f"HOST={settings.host} without TLS: keys and prompts can be read on the way"
+        advice = "Set TLS_CERT_FILE and TLS_KEY_FILE, or put a proxy with TLS in front and name it in TRUSTED_PROXIES."
+        findings.append(Finding("settings", Level.WARN, detail, advice))
+    everything = [str(network) for network in settings.allowed_server_networks if network.prefixlen == 0]
+    if everything:
+        detail = f"ALLOWED_SERVER_NETWORKS={','.join(everything)} lets the gateway call every private address"
+        findings.append(Finding("settings", Level.WARN, detail, "Name only the networks that model servers stand in."))
     return findings
 
 
@@ -69,12 +96,12 @@ def check_database(settings: Settings) -> list[Finding]:
     """Is the database there, whole, of a schema that this version knows, and may it be written?"""
     path = settings.database_path
     if not path.exists():
-        return [_folder_for("database", path.absolute().parent, f"none yet at {path}; the first start makes it")]
+        return [judge_folder("database", path.absolute().parent, f"none yet at {path}; the first start makes it")]
     try:
         damage, version = find_damage(path), read_schema_version(path)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         advice = "Check DATABASE_URL and the file's permissions, or restore a backup: multiverse restore FILE"
-        return [Finding("database", Level.FAIL, f"{path} can't be read: {error}", advice)]
+        return [Finding("database", Level.FAIL, str(unusable(path, error)), advice)]
     if damage is not None:
         advice = "Stop the gateway and restore the last good backup: multiverse restore FILE"
         return [Finding("database", Level.FAIL, f"{path} is damaged: {damage}", advice)]
@@ -84,22 +111,23 @@ def check_database(settings: Settings) -> list[Finding]:
     if not os.access(path, os.W_OK):
         return [Finding("database", Level.FAIL, f"{path} may not be written by this user", f"chown or chmod {path}")]
     older = f", migrated to {SCHEMA_VERSION} at the next start" if version < SCHEMA_VERSION else ""
-    return [Finding("database", Level.OK, f"{path} is whole, schema {version}{older}")]
+    good = Finding("database", Level.OK, f"{path} is whole, schema {version}{older}")
+    private = judge_private("database", path)
+    return [good, *_lock_file(path), *([private] if private.level is not Level.OK else [])]
 
 
-def check_keys(settings: Settings) -> list[Finding]:
-    """Are the key files there, private, and in a folder that may be written?"""
-    folder = settings.gateway_data_dir
-    findings = [_folder_for("data folder", folder, f"{folder} may be written")]
-    for name, configured in ((ADMIN_KEY_FILE, settings.admin_api_key), (ENCRYPTION_KEY_FILE, settings.encryption_key)):
-        path = folder / name
-        if configured is not None:
-            findings.append(Finding(name, Level.OK, "the key comes from the settings"))
-        elif not path.exists():
-            findings.append(_missing_key(settings, path))
-        else:
-            findings.append(_private(name, path))
-    return findings
+def _lock_file(database: Path) -> list[Finding]:
+    """Can the gateway's user open the lock beside the database?"""
+    path = lock_path(database)
+    if os.name != "posix" or not path.exists():
+        return []
+    if not os.access(path, os.R_OK | os.W_OK):
+        detail = f"this user may not open {path}, which belongs to {_owner(path)}: no gateway starts"
+        return [Finding("lock", Level.FAIL, detail, f"chown it to the gateway's user: {path}")]
+    if path.stat().st_uid != database.stat().st_uid:
+        detail = f"{path} belongs to {_owner(path)}, {database} to {_owner(database)}"
+        return [Finding("lock", Level.WARN, detail, f"chown both to the gateway's user: {path} {database}")]
+    return []
 
 
 def check_log(settings: Settings) -> list[Finding]:
@@ -107,7 +135,7 @@ def check_log(settings: Settings) -> list[Finding]:
     path = settings.log_file
     if path.exists() and not os.access(path, os.W_OK):
         return [Finding("log", Level.FAIL, f"{path} may not be written by this user", f"chown or chmod {path}")]
-    return [_folder_for("log", path.absolute().parent, f"{path} can be written")]
+    return [judge_folder("log", path.absolute().parent, f"{path} can be written")]
 
 
 def check_open_files() -> list[Finding]:
@@ -131,15 +159,16 @@ def worst(findings: Sequence[Finding]) -> Level:
     return next((level for level in (Level.FAIL, Level.WARN) if level in levels), Level.OK)
 
 
-def lock_state(settings: Settings) -> bool:
-    """Whether a gateway runs on this folder's database; False where that can't be told."""
+def lock_state(settings: Settings) -> bool | None:
+    """Whether a gateway runs on this folder's database; None where that can't be told."""
     try:
         return is_gateway_running(settings.database_path)
     except DatabaseUnusable:
-        return False  # The check of the database itself says what is wrong with it.
+        return None  # The check of the database itself says what is wrong with its lock.
 
 
-def _private(name: str, path: Path) -> Finding:
+def judge_private(name: str, path: Path) -> Finding:
+    """May this user read a file, and nobody else?"""
     if not os.access(path, os.R_OK):
         return Finding(
             name, Level.FAIL, f"{path} can't be read by this user", f"chown it to the gateway's user: {path}"
@@ -150,16 +179,16 @@ def _private(name: str, path: Path) -> Finding:
     return Finding(name, Level.OK, f"{path} is private")
 
 
-def _missing_key(settings: Settings, path: Path) -> Finding:
-    if path.name == ENCRYPTION_KEY_FILE and settings.database_path.exists():
-        detail = f"{path} is missing: keys of servers in the database, if any, can't be decrypted"
-        return Finding(path.name, Level.WARN, detail, "Bring it back from a backup, or set those servers' keys anew.")
-    return Finding(path.name, Level.OK, f"none yet at {path}; the first start makes it")
-
-
-def _folder_for(name: str, folder: Path, good: str) -> Finding:
+def judge_folder(name: str, folder: Path, good: str) -> Finding:
     """Whether a folder can be written, or made where it is missing."""
     existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
     if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
         return Finding(name, Level.OK, good)
     return Finding(name, Level.FAIL, f"this user may not write into {existing}", f"chown or chmod {existing}")
+
+
+def _owner(path: Path) -> str:
+    try:
+        return path.owner()
+    except KeyError:
+        return f"user {path.stat().st_uid}"

@@ -24,10 +24,11 @@ CONNECT_TIMEOUT_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class GatewayAddress:
-    """Where the gateway is and what opens it. ``key`` None sends no key."""
+    """Where the gateway is and what opens it. ``key`` None sends no key; ``key_variable`` is where it was found."""
 
     url: str
     key: str | None = field(default=None, repr=False)
+    key_variable: str = ""
 
 
 def is_loopback_url(url: str) -> bool:
@@ -70,7 +71,8 @@ class GatewayClient:
         """Send one request and return the JSON of its answer (None for 204).
 
         Raises:
-            CommandFailed: 3 when nothing answers, 4 for 401 and 403, 1 for any other error the gateway tells.
+            CommandFailed: 3 when nothing answers or what does is no gateway, 4 for 401 and 403, 1 for any other error
+                that the gateway tells.
         """
         try:
             response = self._http.request(method, path, **options)
@@ -85,7 +87,7 @@ class GatewayClient:
         try:
             return response.json()
         except ValueError as error:
-            raise self._not_a_gateway(response) from error
+            raise self._not_a_gateway(response, "no JSON") from error
 
     def _unreachable(self, error: httpx2.TransportError) -> CommandFailed:
         if isinstance(error, httpx2.ReadTimeout):
@@ -102,18 +104,22 @@ class GatewayClient:
 
     def _refused(self, response: httpx2.Response) -> CommandFailed:
         message = _error_message(response)
+        if message is None:
+            return self._not_a_gateway(response, f"{response.status_code} {response.reason_phrase}".rstrip())
         if response.status_code == HTTPStatus.UNAUTHORIZED:
             fix = "Give a valid key with --key, GATEWAY_KEY or ADMIN_API_KEY."
-            if self._address.key is None:
+            if self._address.key_variable:
+                fix = f"The key came from {self._address.key_variable}; unset it to use data/admin.key."
+            elif self._address.key is None:
                 fix += " The gateway's first key lies in data/admin.key where it was started."
             return CommandFailed(message, fix=fix, code=ExitCode.UNAUTHORISED)
         if response.status_code == HTTPStatus.FORBIDDEN:
             return CommandFailed(message, fix="Use a key that may do this.", code=ExitCode.UNAUTHORISED)
         return CommandFailed(message)
 
-    def _not_a_gateway(self, response: httpx2.Response) -> CommandFailed:
+    def _not_a_gateway(self, response: httpx2.Response, gave: str) -> CommandFailed:
         return CommandFailed(
-            f"What answers at {self._address.url} is no gateway: {response.request.url.path} gave no JSON.",
+            f"What answers at {self._address.url} is not a gateway: {response.request.url.path} gave {gave}.",
             fix="Name the gateway with --gateway URL or GATEWAY_URL.",
             code=ExitCode.UNREACHABLE,
         )
@@ -131,12 +137,10 @@ def _in_words(error: httpx2.TransportError) -> str:
     return str(error).strip().rstrip(".") or type(error).__name__
 
 
-def _error_message(response: httpx2.Response) -> str:
-    """The gateway's own words, as they are; the status where there are none."""
+def _error_message(response: httpx2.Response) -> str | None:
+    """The gateway's own words, as they are; None where the answer is not of its form."""
     try:
         message = response.json()["error"]["message"]
     except (ValueError, KeyError, TypeError):
         message = None
-    if isinstance(message, str) and message:
-        return message
-    return f"The gateway answered {response.status_code} {response.reason_phrase}.".replace(" .", ".")
+    return message if isinstance(message, str) and message else None

@@ -14,8 +14,10 @@ import uvicorn
 
 from app.cli.exits import CommandFailed, ExitCode
 from app.cli.listener import bind_listeners, close_all
-from app.cli.startup_words import EXPECTED_FAILURES, StartupWords
 from app.services.dataplane.door import door_factory
+from app.startup_words import EXPECTED_FAILURES, StartupWords
+from app.utils.config import SettingsInvalid
+from app.utils.logger import quiet_on_console
 
 if TYPE_CHECKING:
     import socket
@@ -32,6 +34,8 @@ __all__ = ["GatewayServer", "raise_open_file_limit", "run_gateway"]
 OPEN_FILES_CAP: Final = 1_048_576
 """More than any gateway needs; some systems answer "unlimited", which can't be set."""
 LAST_WORDS_SECONDS: Final = 1
+UVICORN_LOGGER: Final = "uvicorn.error"
+"""Where uvicorn tells of each step of its start and end; the commands have words of their own for that."""
 
 
 class GatewayServer(uvicorn.Server):
@@ -92,6 +96,7 @@ def run_gateway(
     settings: Settings,
     *,
     sockets: list[socket.socket] | None = None,
+    on_created: Callable[[FastAPI], None] | None = None,
     on_started: Callable[[GatewayServer], None] | None = None,
 ) -> int | None:
     """Serve until a signal comes; blocks, and must run in the main thread.
@@ -99,18 +104,22 @@ def run_gateway(
     Args:
         settings: what the gateway is made of; its port is the one that ``sockets`` have.
         sockets: bound listeners, to be closed here; bound from the settings when left out.
+        on_created: called with the app, the log configured, before anything is started.
         on_started: called in the event loop once requests are served.
 
     Returns:
         The signal that ended it, or None.
 
     Raises:
-        CommandFailed: the port is taken or the start failed; in words.
+        CommandFailed: the port is taken, a setting can't be used or the start failed; in words.
     """
     bound = bind_listeners(settings.host, settings.port) if sockets is None else sockets
     try:
         raise_open_file_limit()
         app = _create_app(settings)
+        quiet_on_console(UVICORN_LOGGER)
+        if on_created is not None:
+            on_created(app)
         front = StartupWords(app)
         server = _make_server(app, front, settings, on_started)
         try:
@@ -191,7 +200,8 @@ def raise_open_file_limit() -> None:
 
 def _start_failed(settings: Settings, failure: BaseException | None) -> CommandFailed:
     if failure is not None:
-        return CommandFailed(str(failure))
+        code = ExitCode.USAGE if isinstance(failure, SettingsInvalid) else ExitCode.FAILED
+        return CommandFailed(str(failure), code=code)
     return CommandFailed(
         "The gateway could not start; the reason stands above.",
         fix=f"Run `multiverse doctor`, and look into {settings.log_file}.",

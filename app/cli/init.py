@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 import secrets
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -14,38 +12,37 @@ from app.cli.connection import ADMIN_KEY_FILE, local_url, settings_or_usage_erro
 from app.cli.console import Steps, is_interactive, print_json, print_verbatim
 from app.cli.env_file import Change, changes, merge, write_private
 from app.cli.exits import EXIT_CODES_HELP, CommandFailed, ExitCode
+from app.cli.init_answers import Answers, ask, check_option, parse_network, present_settings
+from app.cli.listener import bind_next_free, close_all, port_of
 from app.cli.local_engines import LocalEngine, find_local_engines
 from app.cli.networks import LOOPBACK, find_private_networks
 from app.services.core.keys import RANDOM_BYTES, mint
 from app.services.registry.secrets import EncryptionKeyInvalid, load_or_create_admin_key
-from app.utils.config import Settings
+
+if TYPE_CHECKING:
+    from app.utils.config import Settings
 
 __all__ = ["init"]
 
 ENV_FILE: Final = ".env"
+LOOPBACK_HOST: Final = "127.0.0.1"
 
-INIT_EPILOG = f"""Examples:
-
+INIT_EPILOG = f"""\b
+Examples:
   multiverse init
-
   multiverse init --yes --allow 10.0.0.0/8 --allow 192.168.1.0/24
-
   multiverse init --yes --host 0.0.0.0 --port 9000 --force
 
 {EXIT_CODES_HELP}"""
 
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """What was chosen."""
-
-    host: str
-    port: int
-    networks: tuple[str, ...]
-
-    def as_settings(self) -> dict[str, str]:
-        """The lines of ``.env``."""
-        return {"HOST": self.host, "PORT": str(self.port), "ALLOWED_SERVER_NETWORKS": ",".join(self.networks)}
+AllowOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="CIDR",
+        help="Network whose servers may be registered, beside those in .env; may be repeated. "
+        "Left out: those in .env, or those found.",
+    ),
+]
 
 
 def init(
@@ -53,14 +50,9 @@ def init(
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Ask nothing: take the defaults and the options given.")
     ] = False,
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port to listen on.")] = None,
-    allow: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="CIDR", help="Network whose servers may be registered; may be repeated. Left out: those found."
-        ),
-    ] = None,
+    host: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(metavar="PORT", min=1, max=65535, help="Port to listen on.")] = None,
+    allow: AllowOption = None,
     force: Annotated[
         bool, typer.Option("--force", help="Change a .env that exists; lines of other settings stay.")
     ] = False,
@@ -69,22 +61,37 @@ def init(
     """Write .env for this folder and make the operator's key."""
     if not yes and (as_json or not is_interactive()):
         raise CommandFailed("Nobody can be asked here.", fix="Add --yes to take the defaults.", code=ExitCode.USAGE)
-    settings = settings_or_usage_error()
+    settings = present_settings(replacing=force or not yes)
+    if host is not None:
+        check_option("host", host)
+    added = tuple(parse_network(text) for text in allow or ())
     steps = Steps()
     with steps.step("Looking for model servers and networks of this machine"):
-        engines = find_local_engines(skip_ports=frozenset({settings.port}))
-        offered = tuple(str(network) for network in settings.allowed_server_networks)
-        offered = offered or offered_networks(engines_found=bool(engines))
-    allowed = None if allow is None else tuple(parse_network(text) for text in allow)
-    default = Answers(host or settings.host, port or settings.port, offered if allowed is None else allowed)
-    answers = default if yes else ask(default, engines, may_ask_networks=allowed is None)
-    made = write_settings(answers, force=force)
+        engines = find_local_engines()
+        networks = tuple(dict.fromkeys([*map(str, settings.allowed_server_networks), *added]))
+        networks = networks or offered_networks(engines_found=bool(engines))
+    free = port or port_beside(engines, settings.port, steps)
+    default = Answers(host or settings.host, free, networks)
+    answers = default if yes else ask(default, engines, may_ask_networks=not added)
+    made = write_settings(answers, force=force, may_ask=not yes)
     settings = settings_or_usage_error()
     key_file = make_admin_key(settings)
     if as_json:
         print_json(report(answers, engines, key_file))
     else:
         show_next_steps(settings, engines, made, key_file)
+
+
+def port_beside(engines: list[LocalEngine], wanted: int, steps: Steps) -> int:
+    """The port to offer: ``wanted``, or the next free one where a model server has that already, which is told."""
+    taken_by = next((engine for engine in engines if engine.port == wanted), None)
+    if taken_by is None:
+        return wanted
+    sockets = bind_next_free(LOOPBACK_HOST, wanted + 1)
+    free = port_of(sockets)
+    close_all(sockets)
+    steps.say(f"{taken_by.engine} listens on port {wanted} already, so the gateway gets {free}; --port names another.")
+    return free
 
 
 def offered_networks(*, engines_found: bool) -> tuple[str, ...]:
@@ -96,55 +103,51 @@ def offered_networks(*, engines_found: bool) -> tuple[str, ...]:
     return (*(LOOPBACK if engines_found else ()), *private)
 
 
-def ask(default: Answers, engines: list[LocalEngine], *, may_ask_networks: bool) -> Answers:
-    """Three questions at most, each with a default."""
-    for engine in engines:
-        typer.echo(f"Found {engine.describe()}", err=True)
-    host = typer.prompt("Listen on (0.0.0.0 lets other machines in)", default=default.host, err=True)
-    port = typer.prompt("Port", default=default.port, type=int, err=True)
-    networks = default.networks
-    if may_ask_networks and networks:
-        typer.echo(f"Servers may be registered on public addresses, and on: {', '.join(networks)}", err=True)
-        if not typer.confirm("Allow servers on these networks?", default=True, err=True):
-            networks = ()
-    return Answers(host, port, networks)
-
-
-def parse_network(text: str) -> str:
-    """A CIDR in its canonical form.
+def write_settings(answers: Answers, *, force: bool, may_ask: bool) -> list[Change]:
+    """Write ``.env``; returns what changed. One that exists is changed by ``force``, or when a person agrees.
 
     Raises:
-        CommandFailed: it is none.
-    """
-    try:
-        return str(ipaddress.ip_network(text.strip(), strict=False))
-    except ValueError as error:
-        message = f"--allow {text} is not a network."
-        raise CommandFailed(message, fix="Write it as 10.0.0.0/8 or fd00::/8.", code=ExitCode.USAGE) from error
-
-
-def write_settings(answers: Answers, *, force: bool) -> list[Change]:
-    """Write ``.env``; returns what changed.
-
-    Raises:
-        CommandFailed: it exists, would change, and ``force`` is not given; the message lists the changes.
+        CommandFailed: it would change and may not, and the message lists the changes; or it can't be read or written.
     """
     path = Path(ENV_FILE)
     try:
         present = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         present = ""
+    except OSError as error:
+        raise _unusable("read", path, error) from error
     wanted = answers.as_settings()
     pending = changes(present, wanted)
     if present and pending and not force:
-        listed = "\n".join(f"  {change}" for change in pending)
+        _agree_to_change(path, pending, may_ask=may_ask)
+    if pending:
+        try:
+            write_private(path, merge(present, wanted))
+        except OSError as error:
+            raise _unusable("written", path, error) from error
+    return pending
+
+
+def _agree_to_change(path: Path, pending: list[Change], *, may_ask: bool) -> None:
+    listed = "\n".join(f"  {change}" for change in pending)
+    if not may_ask:
         raise CommandFailed(
             f"{path.absolute()} exists, and would change:\n{listed}",
             fix="Add --force to change these lines and keep all others, or edit the file yourself.",
         )
-    if pending:
-        write_private(path, merge(present, wanted))
-    return pending
+    typer.echo(f"{path.absolute()} exists. These lines would change, all others stay:\n{listed}", err=True)
+    if not typer.confirm("Write them?", default=False, err=True):
+        raise CommandFailed("Nothing was changed.")
+
+
+def _unusable(done: str, path: Path, error: OSError) -> CommandFailed:
+    """The words for a file that the system does not let us read or write."""
+    if path.is_dir():
+        return CommandFailed(f"{path.absolute()} is a folder.", fix="Remove or rename it; a file belongs there.")
+    return CommandFailed(
+        f"{path.absolute()} can't be {done}: {error.strerror or error}.",
+        fix=f"Give this user access to {path.absolute().parent}, or run `multiverse init` in a folder of your own.",
+    )
 
 
 def make_admin_key(settings: Settings) -> Path | None:
@@ -160,6 +163,8 @@ def make_admin_key(settings: Settings) -> Path | None:
         load_or_create_admin_key(path, lambda: mint(secrets.token_bytes(RANDOM_BYTES)))
     except EncryptionKeyInvalid as error:
         raise CommandFailed(str(error)) from error
+    except OSError as error:
+        raise _unusable("written", path, error) from error
     return path.absolute()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
 import httpx2
 
@@ -42,6 +43,11 @@ class LocalEngine:
     engine: str
     models: tuple[str, ...]
 
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return urlsplit(self.url).port or 0
+
     def describe(self) -> str:
         """One line such as ``Ollama at http://127.0.0.1:11434 (llama3.2, and 2 more)``."""
         names = ", ".join(self.models[:1])
@@ -52,18 +58,16 @@ class LocalEngine:
 def find_local_engines(
     ports: tuple[tuple[int, str], ...] = USUAL_PORTS,
     *,
-    skip_ports: frozenset[int] = frozenset(),
     timeout_seconds: float = PROBE_TIMEOUT_SECONDS,
 ) -> list[LocalEngine]:
     """Ask all usual ports at once; those that answer with a list of models come back in the order of ``ports``.
 
-    A gateway of this project is left out: it lists models too, but they are other servers'.
+    A gateway of this project is left out by its own answer: it lists models too, but they are other servers'.
     """
-    wanted = [(port, engine) for port, engine in ports if port not in skip_ports]
-    return asyncio.run(_probe_all(wanted, timeout_seconds))
+    return asyncio.run(_probe_all(ports, timeout_seconds))
 
 
-async def _probe_all(ports: list[tuple[int, str]], timeout_seconds: float) -> list[LocalEngine]:
+async def _probe_all(ports: tuple[tuple[int, str], ...], timeout_seconds: float) -> list[LocalEngine]:
     # trust_env off: a proxy of the environment must not be asked for this machine's own ports.
     async with httpx2.AsyncClient(timeout=timeout_seconds, trust_env=False, follow_redirects=False) as client:
         found = await asyncio.gather(*(_probe(client, port, engine, timeout_seconds) for port, engine in ports))

@@ -33,8 +33,17 @@ class CommandGroup(TyperGroup):
         except CommandFailed as failure:
             print_error(failure)
             raise typer.Exit(failure.code) from failure
+        except BrokenPipeError:
+            raise  # Whoever read our output has gone; typer ends in silence then.
+        except OSError as error:  # The last resort: commands say themselves what each of theirs means.
+            where = f" ({error.filename})" if error.filename else ""
+            print_error(CommandFailed(f"The system refused: {error.strerror or error}{where}."))
+            raise typer.Exit(ExitCode.FAILED) from error
         except Stopped as stopped:
             raise typer.Exit(ExitCode.OK) from stopped
+        except typer.Abort as abort:  # Ctrl-C, or the end of the input, at a question
+            sys.stderr.write("\n")
+            raise typer.Exit(ExitCode.INTERRUPTED) from abort
         except KeyboardInterrupt as interrupt:
             if not isinstance(interrupt, Interrupted):
                 sys.stderr.write("\n")
@@ -56,11 +65,15 @@ def build() -> typer.Typer:
     )
     app.callback()(_options)
     app.command("init", epilog=INIT_EPILOG)(init)
-    app.command("serve", epilog=SERVE_EPILOG)(serve)
-    app.command("demo", epilog=DEMO_EPILOG)(demo)
+    app.command("serve", epilog=SERVE_EPILOG, short_help="Run the gateway in this folder.")(serve)
+    app.command(
+        "demo", epilog=DEMO_EPILOG, short_help="Run a gateway with real model servers, and show how to use it."
+    )(demo)
     app.add_typer(servers_app, name="servers")
-    app.command("doctor", epilog=DOCTOR_EPILOG)(doctor)
-    app.command("backup", epilog=BACKUP_EPILOG)(backup)
+    app.command("doctor", epilog=DOCTOR_EPILOG, short_help="Check everything, and say what to do about what is wrong.")(
+        doctor
+    )
+    app.command("backup", epilog=BACKUP_EPILOG, short_help="Save database and keys into one private archive.")(backup)
     app.command("restore", epilog=RESTORE_EPILOG)(restore)
     return app
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from typing import Annotated
+import sys
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,26 +13,31 @@ from app import __version__
 from app.cli.connection import ADMIN_KEY_FILE, local_url, settings_or_usage_error
 from app.cli.console import print_verbatim
 from app.cli.exits import EXIT_CODES_HELP, Interrupted
-from app.utils.config import Settings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from app.services.core.snapshot import Snapshot
+    from app.utils.config import Settings
 
 __all__ = ["serve"]
 
-SERVE_EPILOG = f"""Examples:
-
+SERVE_EPILOG = f"""\b
+Examples:
   multiverse serve
-
   multiverse serve --port 9000 --log-level DEBUG
-
   HOST=0.0.0.0 multiverse serve
 
 {EXIT_CODES_HELP}"""
 
 
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on; wins over HOST.")] = None,
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port to listen on; wins over PORT.")] = None,
+    host: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Address to listen on; wins over HOST.")] = None,
+    port: Annotated[
+        int | None, typer.Option(metavar="PORT", min=1, max=65535, help="Port to listen on; wins over PORT.")
+    ] = None,
     log_level: Annotated[
-        str | None, typer.Option(help="DEBUG, INFO, WARNING, ERROR or CRITICAL; wins over LOG_LEVEL.")
+        str | None, typer.Option(metavar="LEVEL", help="DEBUG, INFO, WARNING, ERROR or CRITICAL; wins over LOG_LEVEL.")
     ] = None,
 ) -> None:
     """Run the gateway in this folder: its settings come from the environment and from .env here."""
@@ -38,13 +45,27 @@ def serve(
     settings = settings_or_usage_error(**{name: value for name, value in given.items() if value is not None})
     from app.cli.gateway_process import run_gateway  # noqa: PLC0415 - the data plane is loaded only where it runs
 
-    ended_by = run_gateway(settings, on_started=lambda _server: announce(settings))
+    apps: list[FastAPI] = []
+    ended_by = run_gateway(
+        settings, on_created=apps.append, on_started=lambda _server: announce(settings, apps[0].state.plane.snapshot)
+    )
     if ended_by == signal.SIGINT:
         raise Interrupted
 
 
-def announce(settings: Settings) -> None:
-    """Say where the gateway listens, where the admin key is, and what to do next. The key itself is never shown."""
+def announce(settings: Settings, snapshot: Snapshot) -> None:
+    """Say where the gateway listens, where the admin key is, and what to do next. The key itself is never shown.
+
+    A pipe that nobody reads costs these words and not the gateway.
+    """
+    try:
+        _announce(settings, snapshot)
+    except BrokenPipeError:
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a device, no path
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())  # or the interpreter's own flush fails at the end
+
+
+def _announce(settings: Settings, snapshot: Snapshot) -> None:
     url = local_url(settings)
     key = "the one in ADMIN_API_KEY"
     if settings.admin_api_key is None:
@@ -52,5 +73,9 @@ def announce(settings: Settings) -> None:
     others = "" if settings.host in url else f" (and for other machines: it listens on {settings.host})"
     print_verbatim(f"Multiverse {__version__} listens on {url}{others}")
     print_verbatim(f"Admin key:  {key}")
-    print_verbatim(f"Next:       multiverse servers add http://SERVER:PORT    (docs: {url}/docs)")
+    if snapshot.servers:
+        tally = f"{len(snapshot.servers)} registered, {snapshot.healthy_servers} healthy"
+        print_verbatim(f"Servers:    {tally}    (docs: {url}/docs)")
+    else:
+        print_verbatim(f"Next:       multiverse servers add http://SERVER:PORT    (docs: {url}/docs)")
     print_verbatim("Stop:       Ctrl-C")

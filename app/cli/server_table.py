@@ -5,14 +5,19 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["describe_age", "holds_of", "model_names", "server_details", "server_state", "server_table", "short_id"]
+    from rich.console import RenderableType
 
+__all__ = ["describe_age", "holds_of", "model_names", "server_details", "server_list", "server_state", "short_id"]
+
+WIDE_COLUMNS: Final = 100
+"""From this width on the engine and the age of the last check have room too."""
 SHORT_ID_LENGTH: Final = 8
 CHECKS_SHOWN: Final = 10
 _HOLDS: Final = ("blocked", "quarantined", "paused", "draining")
@@ -56,21 +61,28 @@ def holds_of(server: Mapping[str, Any]) -> list[str]:
     return [hold for hold in _HOLDS if server.get(hold)]
 
 
-def server_table(servers: Sequence[Mapping[str, Any]], now: datetime) -> Table:
-    """One row a server."""
-    table = Table("Id", "Endpoint", "State", "Models", "Engine", "In flight", "Checked", "Reason", highlight=False)
+def server_list(servers: Sequence[Mapping[str, Any]], now: datetime, width_columns: int) -> RenderableType:
+    """One row a server, and below them a line for each of whom there is something to tell."""
+    is_wide = width_columns >= WIDE_COLUMNS
+    table = Table(box=None, pad_edge=False, highlight=False)
+    for title in ("Id", "Endpoint", "State"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("Models", overflow="fold")
+    table.add_column("In flight", justify="right")
+    for title in ("Engine", "Checked") if is_wide else ():
+        table.add_column(title, no_wrap=True)
     for server in servers:
+        aside = (_shown(server.get("engine")), describe_age(server.get("last_checked_at"), now)) if is_wide else ()
         table.add_row(
             short_id(server),
-            Text(str(server.get("endpoint_url") or _NONE), overflow="fold"),
+            Text(_shown(server.get("endpoint_url"))),
             server_state(server),
             Text(", ".join(model_names(server)) or _NONE),
-            str(server.get("engine") or _NONE),
             _shown(server.get("in_flight")),
-            describe_age(server.get("last_checked_at"), now),
-            Text(str(server.get("reason") or "")),
+            *aside,
         )
-    return table
+    reasons = [Text(f"{short_id(server)}: {server['reason']}") for server in servers if server.get("reason")]
+    return Group(table, *([Text(), *reasons] if reasons else []))
 
 
 def server_details(server: Mapping[str, Any], now: datetime) -> Table:

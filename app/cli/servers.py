@@ -4,38 +4,72 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import nullcontext
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Annotated, Any, Final
 
 import typer
 
 from app.cli.connection import GatewayOption, KeyOption, connect
-from app.cli.console import confirm, print_json, print_verbatim, stdout_console
+from app.cli.console import Steps, confirm, print_json, print_verbatim, stdout_console
 from app.cli.exits import EXIT_CODES_HELP, CommandFailed, ExitCode
 from app.cli.server_reference import fetch_servers, find_server, registration_path, server_path
-from app.cli.server_table import model_names, server_details, server_table
+from app.cli.server_table import model_names, server_details, server_list, server_state
 
 __all__ = ["servers_app"]
 
-ADD_EPILOG: Final = f"""Examples:
-
+ADD_EPILOG: Final = f"""\b
+Examples:
   multiverse servers add http://10.0.0.5:8000
-
   multiverse servers add http://10.0.0.5:8000 --model llama-3-8b=meta-llama/Llama-3.1-8B-Instruct
-
   multiverse servers add https://gpu.example.org/v1 --api-key-env VLLM_KEY --max-concurrency 8
 
 {EXIT_CODES_HELP}"""
-LIST_EPILOG: Final = f"""Examples:
-
+LIST_EPILOG: Final = f"""\b
+Examples:
   multiverse servers list
-
   multiverse servers list --model llama-3-8b --status healthy --json
 
 {EXIT_CODES_HELP}"""
 
+
+def above_zero(weight: float | None) -> float | None:
+    """Refuse what the gateway would refuse; NaN too.
+
+    Raises:
+        typer.BadParameter: it is not above 0.
+    """
+    if weight is not None and not weight > 0:
+        raise typer.BadParameter("a weight must be above 0; `multiverse servers pause` sends a server no requests")
+    return weight
+
+
+class Share(StrEnum):
+    """Who may use a server."""
+
+    EVERYONE = "everyone"
+    GROUP = "group"
+    ME = "me"
+
+
 ServerArgument = Annotated[
     str, typer.Argument(metavar="SERVER", help="The server's id, a beginning of it that is unique, or its URL.")
+]
+ModelOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME[=UPSTREAM]", help="A model, and its name there if it differs. Left out: all it lists."),
+]
+ConcurrencyOption = Annotated[
+    int | None, typer.Option(metavar="COUNT", min=1, max=100_000, help="Most requests at a time. Left out: no cap.")
+]
+PriorityOption = Annotated[
+    int | None,
+    typer.Option(metavar="NUMBER", min=-1000, max=1000, help="Among servers of a model the highest priority is used."),
+]
+WeightOption = Annotated[
+    float | None,
+    typer.Option(metavar="NUMBER", callback=above_zero, max=1000, help="Share of the traffic among equals, above 0."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
@@ -64,7 +98,8 @@ def list_servers(
     if as_json:
         print_json(servers)
     elif servers:
-        stdout_console().print(server_table(servers, datetime.now(UTC)))
+        console = stdout_console()
+        console.print(server_list(servers, datetime.now(UTC), console.width))
     elif filters:
         print_verbatim("No server matches.")
     else:
@@ -88,23 +123,18 @@ def show_server(
 def add_server(
     url: Annotated[str, typer.Argument(metavar="URL", help="Where the server listens, with or without /v1.")],
     *,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME[=UPSTREAM]", help="A model, and its name there if it differs. Left out: all it lists."
-        ),
-    ] = None,
+    model: ModelOption = None,
     api_key_stdin: Annotated[bool, typer.Option("--api-key-stdin", help="Read the server's key from stdin.")] = False,
     api_key_env: Annotated[
         str | None, typer.Option(metavar="VARIABLE", help="Take the server's key from this environment variable.")
     ] = None,
-    max_concurrency: Annotated[
-        int | None, typer.Option(min=1, help="Most requests at a time. Left out: no cap.")
+    max_concurrency: ConcurrencyOption = None,
+    priority: PriorityOption = None,
+    weight: WeightOption = None,
+    share: Annotated[
+        Share | None, typer.Option(help="Who may use it. Noted only: this release lets every key use every server.")
     ] = None,
-    priority: Annotated[int | None, typer.Option(help="Among servers of a model the highest priority is used.")] = None,
-    weight: Annotated[float | None, typer.Option(min=0, help="Share of the traffic among equals.")] = None,
-    share: Annotated[str | None, typer.Option(help="Who may use it: everyone, group or me.")] = None,
-    description: Annotated[str | None, typer.Option(help="A few words for people.")] = None,
+    description: Annotated[str | None, typer.Option(metavar="TEXT", help="A few words for people.")] = None,
     gateway: GatewayOption = None,
     key: KeyOption = None,
     as_json: JsonOption = False,
@@ -120,11 +150,18 @@ def add_server(
         share=share,
         metadata=None if description is None else {"description": description},
     )
-    with connect(gateway, key) as client:
+    # The gateway waits for the server's answer, which can take seconds; a script has no use for being told so.
+    is_watched = sys.stderr.isatty() and not as_json
+    with connect(gateway, key) as client, Steps().step(f"Checking {url}") if is_watched else nullcontext():
         answer = client.request("POST", "/admin/register", json=body)
     if as_json:
         print_json(answer)
-        return
+    else:
+        print_registered(answer)
+
+
+def print_registered(answer: dict[str, Any]) -> None:
+    """Say what was registered, and what was found there."""
     print_verbatim(f"Registered {answer['registration_id']}: {answer.get('health_status')}, {answer.get('engine')}")
     print_verbatim(f"Models: {', '.join(model_names(answer))}")
 
@@ -151,9 +188,12 @@ def remove_server(
 
 
 def _add_action(name: str, done: str, summary: str) -> None:
-    """Add one of the commands that do something to a server and show it."""
+    """Add one of the commands that do something to a server and say in one sentence how it is then."""
+    short = summary.partition(",")[0].partition(" until")[0].rstrip(".") + "."
 
-    @servers_app.command(name, help=summary, epilog=f"Example: multiverse servers {name} 3f2a\n\n{EXIT_CODES_HELP}")
+    @servers_app.command(
+        name, help=summary, short_help=short, epilog=f"Example: multiverse servers {name} 3f2a\n\n{EXIT_CODES_HELP}"
+    )
     def act(
         server: ServerArgument, *, gateway: GatewayOption = None, key: KeyOption = None, as_json: JsonOption = False
     ) -> None:
@@ -162,8 +202,8 @@ def _add_action(name: str, done: str, summary: str) -> None:
         if as_json:
             print_json(changed)
         else:
-            print_verbatim(f"{done} {changed.get('endpoint_url')}.")
-            stdout_console().print(server_table([changed], datetime.now(UTC)))
+            reason = f", {changed['reason']}".rstrip(".") if changed.get("reason") else ""
+            print_verbatim(f"{done} {changed.get('endpoint_url')}: {server_state(changed)}{reason}.")
 
 
 _add_action("check", "Checked", "Check a server now, without waiting for its turn.")

@@ -35,7 +35,7 @@ from app.utils.setting_groups import (
 from app.utils.setting_types import Form, sqlite_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
@@ -113,7 +113,10 @@ class Settings(
         return sqlite_path(self.database_url)
 
     def unknown_names(self) -> tuple[str, ...]:
-        """Name what was given but looks like a misspelt setting, each with the name that was probably meant."""
+        """Name what was given and is no setting, each with the name that was probably meant.
+
+        In ``.env`` that is every unknown name; in the environment, which is everybody's, those a slip away from one.
+        """
         return self._unknown
 
     def secret_values(self) -> tuple[str, ...]:
@@ -150,7 +153,7 @@ def load_settings(**overrides: object) -> Settings:
     except ValidationError as error:
         problems = sorted(map(_problem, error.errors(include_url=False)), key=lambda problem: _ORDER[problem.name])
         raise SettingsInvalid(problems) from None  # the cause would show raw values
-    settings._unknown = _near_misses([*in_file, *os.environ])  # noqa: SLF001  (the loader completes what it made)
+    settings._unknown = _unknown_names(in_file, os.environ)  # noqa: SLF001  (the loader completes what it made)
     return settings
 
 
@@ -218,14 +221,23 @@ def _names_in_env_file() -> list[str]:
     return [binding.key for binding in bindings if binding.key]
 
 
-def _near_misses(names: Iterable[str], known: Mapping[str, object] = Settings.model_fields) -> tuple[str, ...]:
-    """Find names that differ from a setting's by a slip. Short words without a ``_`` are anybody's, and left alone."""
-    targets = [name.upper() for name in known]
+def _unknown_names(in_file: Iterable[str], in_environment: Iterable[str]) -> tuple[str, ...]:
     found: dict[str, str] = {}
-    for name in dict.fromkeys(names):
-        upper = name.upper()
-        if "_" not in upper or upper in targets or upper in _ELSEWHERE:
-            continue
-        for match in difflib.get_close_matches(upper, targets, n=1, cutoff=_NEAR_MISS_RATIO):
-            found[name] = f"{name} (did you mean {match}?)"
+    for name in in_file:
+        meant = _meant_by(name)
+        if not _is_known(name):
+            found[name] = f"{name} (did you mean {meant}?)" if meant else f"{name} (no setting of the gateway)"
+    for name in in_environment:
+        # Short words without a ``_`` are anybody's.
+        if not _is_known(name) and "_" in name and (meant := _meant_by(name)):
+            found[name] = f"{name} (did you mean {meant}?)"
     return tuple(found.values())
+
+
+def _is_known(name: str) -> bool:
+    return name.lower() in Settings.model_fields or name.upper() in _ELSEWHERE
+
+
+def _meant_by(name: str) -> str:
+    """The setting whose name differs by a slip, or an empty string."""
+    return next(iter(difflib.get_close_matches(name.upper(), _ORDER, n=1, cutoff=_NEAR_MISS_RATIO)), "")

@@ -18,14 +18,14 @@ from sqlalchemy import URL, event
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from app.services.core.errors import StorageUnavailable
-from app.utils.database_errors import DatabaseInUse, DatabaseTooNew, DatabaseUnusable, storage_failures
-from app.utils.database_files import DatabaseLock, backup_database, restore_database, verify
+from app.utils.database_errors import DatabaseInUse, DatabaseTooNew, DatabaseUnusable, storage_failures, unusable
+from app.utils.database_files import DatabaseLock, backup_database, verify
 from app.utils.database_migrations import Migrations, migrate
 from app.utils.logger import get_logger
 from app.utils.setting_types import sqlite_path
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from sqlalchemy import Connection
@@ -41,13 +41,17 @@ __all__ = [
     "DatabaseUnusable",
     "Migrations",
     "backup_database",
-    "restore_database",
     "verify",
 ]
 
 logger = get_logger(__name__)
 
 _READERS = 4
+_RETRY_AFTER_SECONDS = 5
+_FILE_LOST = (
+    "The database file was removed or replaced while the gateway runs, so nothing can be stored: see that the right "
+    "file is there, or restore a backup with `multiverse restore`, then restart the gateway."
+)
 _CHECK_DEADLINE_SECONDS = 2.0
 _CLOSE_DEADLINE_SECONDS = 5.0
 
@@ -67,6 +71,16 @@ class _Schema:
 
     revision: str
     file: tuple[int, int] | None
+
+    def has_lost(self, path: Path) -> bool:
+        """Whether another file or none is at the path now. False where the system does not tell."""
+        try:
+            return self.file is not None and _identity(path) != self.file
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError as error:
+            logger.debug("The database file cannot be looked at", reason=error.strerror)
+            return False
 
 
 class Database:
@@ -105,6 +119,9 @@ class Database:
         try:
             schema = _Schema(migrate(path, migrations), _identity(path))
             return cls(path, lock, schema, timeout_seconds)
+        except OSError as error:
+            lock.release()
+            raise unusable(path, error) from error
         except BaseException:
             lock.release()
             raise
@@ -113,16 +130,18 @@ class Database:
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """Give the writing connection inside a transaction: committed at the end, rolled back on an error.
 
-        Writers take turns. What was written is on the disk when the block has been left.
+        Writers take turns. What was written is on the disk when the block has been left, in the file that the next
+        start will open.
 
         Raises:
-            StorageUnavailable: the database does not answer, or stayed busy past the timeout.
+            StorageUnavailable: the database does not answer, stayed busy past the timeout, or its file is gone.
         """
         self._refuse_closed()
         try:
             with storage_failures():
                 async with self._writer.begin() as connection:
                     yield connection
+                    await self._refuse_lost()
         except StorageUnavailable:
             self._write_failed = True
             raise
@@ -157,18 +176,6 @@ class Database:
         latency_ms = round((perf_counter() - start) * 1000, 3)
         return DatabaseHealth("unhealthy" if reason else "healthy", latency_ms, reason)
 
-    async def backup_to(self, target: Path, on_progress: Callable[[int, int], None] | None = None) -> None:
-        """Copy the running database to a file and check the copy. Requests go on meanwhile.
-
-        Args:
-            target: the copy.
-            on_progress: called in another thread with the pages copied and the pages there are.
-
-        Raises:
-            DatabaseUnusable: the copy can't be made.
-        """
-        await asyncio.to_thread(backup_database, self.path, target, on_progress)
-
     async def close(self) -> None:
         """Put the log's pages into the file, close every connection and free the lock. A second call does nothing."""
         if self._closed:
@@ -184,8 +191,8 @@ class Database:
         self._lock.release()
 
     async def _find_fault(self) -> str:
-        if await asyncio.to_thread(_identity, self.path) != self._schema.file:
-            return "The database file was removed or replaced while the gateway runs: restart the gateway."
+        if await asyncio.to_thread(self._schema.has_lost, self.path):
+            return _FILE_LOST
         async with self.read() as connection:
             row = (await connection.exec_driver_sql("SELECT version_num FROM alembic_version")).first()
         if row is None or row[0] != self._schema.revision:
@@ -211,6 +218,11 @@ class Database:
                     await driver.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
                 except sqlite3.Error as error:
                     raise StorageUnavailable(f"The checkpoint failed: {error}.") from error
+
+    async def _refuse_lost(self) -> None:
+        """Commit nothing that the next start would not find."""
+        if await asyncio.to_thread(self._schema.has_lost, self.path):
+            raise StorageUnavailable(_FILE_LOST, retry_after_seconds=_RETRY_AFTER_SECONDS)
 
     def _refuse_closed(self) -> None:
         if self._closed:
@@ -249,9 +261,10 @@ def _engine(
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Tell one file from another of the same name: device and inode."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
+    """Tell one file from another of the same name: device and inode. None on file systems that number no files.
+
+    Raises:
+        OSError: it can't be looked at.
+    """
+    status = path.stat()
+    return (status.st_dev, status.st_ino) if status.st_ino else None

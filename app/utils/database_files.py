@@ -1,4 +1,4 @@
-"""How is a database file guarded, copied, checked and put back? For the start, and for ``backup`` and ``restore``.
+"""How is a database file guarded, copied and checked? For the start, and for ``backup`` and ``restore``.
 
 Nothing here opens the database file but SQLite: closing any other descriptor on it would drop the locks that SQLite
 holds in this process (sqlite.org/howtocorrupt.html, 2.2).
@@ -18,11 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["DatabaseLock", "backup_database", "lock_path", "restore_database", "verify"]
+__all__ = ["DatabaseLock", "backup_database", "lock_path", "sync_folder", "verify"]
 
 _PAGES_PER_STEP = 1024
 _BUSY_TIMEOUT_SECONDS = 5.0
-_SIDE_FILES = ("-wal", "-shm", "-journal")
 
 
 def lock_path(path: Path) -> Path:
@@ -100,40 +99,11 @@ def backup_database(source: Path, target: Path, on_progress: Callable[[int, int]
         _copy(source, unfinished, on_progress)
         verify(unfinished)
         unfinished.replace(target)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
     except OSError as error:
         raise unusable(target, error) from error
     finally:
         unfinished.unlink(missing_ok=True)
-
-
-def restore_database(backup: Path, target: Path, on_progress: Callable[[int, int], None] | None = None) -> Path | None:
-    """Put a backup in the place of a database. No gateway may be running on it.
-
-    Returns:
-        Where the old database was moved, or None when there was none.
-
-    Raises:
-        DatabaseInUse: a gateway runs on the target.
-        DatabaseUnusable: the backup is damaged or no database, or the target can't be written.
-    """
-    verify(backup)
-    with DatabaseLock(target):
-        restored = target.with_name(f"{target.name}.restored")
-        backup_database(backup, restored, on_progress)
-        aside = target.with_name(f"{target.name}.before-restore")
-        had_one = target.exists()
-        try:
-            for suffix in ("", *_SIDE_FILES):  # the log goes with its file: it must never be played into the new one
-                aside.with_name(aside.name + suffix).unlink(missing_ok=True)
-                old = target.with_name(target.name + suffix)
-                if old.exists():
-                    old.replace(aside.with_name(aside.name + suffix))
-            restored.replace(target)
-            _sync_folder(target.parent)
-        except OSError as error:
-            raise unusable(target, error) from error
-    return aside if had_one else None
 
 
 def verify(path: Path) -> str | None:
@@ -185,7 +155,7 @@ def _open_reader(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a move in a folder survive a power cut. Windows has no such call, and needs none."""
     if sys.platform == "win32":
         return

@@ -101,7 +101,8 @@ def _inspect(path: Path) -> str | None:
         if path.stat().st_size == 0:
             return None
         with closing(sqlite3.connect(path)) as connection:
-            tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+            others = "SELECT count(*) FROM sqlite_schema WHERE tbl_name != 'alembic_version'"  # empty after a downgrade
+            tables = connection.execute(others).fetchone()[0]
             revision = stored_revision(connection)
             finding = "ok"
             if path.stat().st_size <= _CHECKED_AT_START_BYTES:

@@ -31,7 +31,15 @@ if TYPE_CHECKING:
 
     from structlog.typing import Processor
 
-__all__ = ["BatchedLines", "BoundLogger", "RequestIdBinding", "bind_request_id", "configure_logging", "get_logger"]
+__all__ = [
+    "BatchedLines",
+    "BoundLogger",
+    "RequestIdBinding",
+    "bind_request_id",
+    "configure_logging",
+    "get_logger",
+    "quiet_on_console",
+]
 
 Format = Literal["console", "json"]
 
@@ -90,6 +98,17 @@ def configure_logging(
     _bring_others_in_line()
     if file is not None:
         _add_file(root, console, _formatter(redactor, log_format, colour=False), file, max_bytes, backup_count)
+
+
+def quiet_on_console(name: str) -> None:
+    """Keep what one logger says below WARNING off the console, until logging is configured again; files have it."""
+
+    def is_wanted(record: logging.LogRecord) -> bool:
+        return record.name != name or record.levelno >= logging.WARNING
+
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, ConsoleSink):
+            handler.addFilter(is_wanted)
 
 
 class RequestIdBinding:

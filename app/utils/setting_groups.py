@@ -35,28 +35,33 @@ __all__ = ["GROUPS"]
 
 _MEBIBYTE = 1_048_576
 _GIBIBYTE = 1024 * _MEBIBYTE
+_SERVE_ONLY = "(`multiverse serve` only)"
+"""Another ASGI server has options of its own for these; the head of ``docs/settings.md`` says so."""
 
 
 class ListenerSettings(BaseSettings):
     """Listening."""
 
-    host: Host = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 or :: lets other machines in.")
-    port: Count = Field(8000, ge=1, le=65535, description="TCP port to listen on.")
-    tls_cert_file: ExistingFile | None = Field(
-        None, description="PEM certificate chain; with TLS_KEY_FILE the gateway serves HTTPS."
+    host: Host = Field(
+        "127.0.0.1", description=f"Address to listen on; 0.0.0.0 or :: lets other machines in {_SERVE_ONLY}."
     )
-    tls_key_file: ExistingFile | None = Field(None, description="PEM private key of TLS_CERT_FILE.")
+    port: Count = Field(8000, ge=1, le=65535, description=f"TCP port to listen on {_SERVE_ONLY}.")
+    tls_cert_file: ExistingFile | None = Field(
+        None, description=f"PEM certificate chain; with TLS_KEY_FILE the gateway serves HTTPS {_SERVE_ONLY}."
+    )
+    tls_key_file: ExistingFile | None = Field(None, description=f"PEM private key of TLS_CERT_FILE {_SERVE_ONLY}.")
     trusted_proxies: Networks = Field(
-        (), description="Reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed."
+        (),
+        description="Reverse proxies whose X-Forwarded-For is believed, for the client's address in the request log.",
     )
     cors_origins: Origins = Field(
         (), description="Web origins whose pages may call the gateway from a browser; * is all."
     )
     keepalive_timeout_seconds: SecondsSetting = Field(
-        75, description="How long an idle client connection is kept open between requests."
+        75, description=f"How long an idle client connection is kept open between requests {_SERVE_ONLY}."
     )
     header_timeout_seconds: SecondsSetting = Field(
-        10, description="How long a client may take to send a request's headers."
+        10, description=f"How long a client may take to send a request's headers {_SERVE_ONLY}."
     )
     body_timeout_seconds: SecondsSetting = Field(
         30, description="How long a client may take to send a body; each 64 KiB that came adds a second."

@@ -32,6 +32,10 @@ wins. None is required. A value that can't be used stops the start with the sett
 exit code 2. An empty value counts as unset. Lists are separated by commas. Durations are seconds and take decimals. An
 interval may be shorter than its timeout. Relative paths start in the working directory.
 
+Where it says *`multiverse serve` only*, another ASGI server (`uvicorn app.main:app`) has an option of its own. Give
+such a server the same address and port as `HOST` and `PORT`: the gateway refuses to dial itself and has to know where
+it is.
+
 This page and `.env.example` are written by `python -m app.utils.settings_docs`.
 """
 

@@ -21,7 +21,7 @@ class TaskKeeper:
     """Spawns named tasks, holds them until they end, and logs those that fail.
 
     The event loop keeps only weak references to tasks (asyncio's documentation of ``create_task``): one that nobody
-    keeps may vanish in the middle. One keeper belongs to one owner, who closes it.
+    keeps may vanish in the middle. One keeper belongs to one owner, who closes it, and may open it again.
     """
 
     __slots__ = ("_closed", "_tasks")
@@ -54,8 +54,12 @@ class TaskKeeper:
         task.add_done_callback(self._ended)
         return task
 
+    def open(self) -> None:
+        """Let tasks be spawned again, perhaps in another event loop. A keeper that was never closed is open."""
+        self._closed = False
+
     async def close(self, *, deadline_seconds: float = 5.0) -> None:
-        """Cancel every task and wait until all have ended, at most so long. Nothing can be spawned from now on."""
+        """Cancel every task and wait until all have ended, at most so long. Nothing is spawned until ``open``."""
         self._closed = True
         pending = [task for task in self._tasks if task is not asyncio.current_task()]
         for task in pending:

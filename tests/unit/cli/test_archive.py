@@ -174,3 +174,21 @@ def test_something_else_is_no_backup(tmp_path: Path, target: Path, content: byte
     path.write_bytes(content)
     with pytest.raises(ArchiveInvalid):
         extract_verified(path, target, ignore)
+
+
+def test_settings_come_back_and_strangers_among_them_do_not(tmp_path: Path, target: Path) -> None:
+    database = tmp_path / "gateway.db"
+    database.touch()
+    settings = {"ALLOWED_SERVER_NETWORKS": "10.0.0.0/8"}
+    members = {"gateway.db": file_digest(database)}
+    written = Manifest("0.1.0", 1, "2026-01-01T00:00:00+00:00", members, {**settings, "ADMIN_API_KEY": "no"})
+    write_archive(tmp_path / "a.tar.gz", written, {"gateway.db": database}, ignore)
+    assert extract_verified(tmp_path / "a.tar.gz", target, ignore).settings == settings
+
+
+@pytest.mark.parametrize("value", ["\x1b[2J", "10.0.0.0/8\n", "x" * 5000])
+def test_a_setting_that_could_steer_a_terminal_is_refused(tmp_path: Path, target: Path, value: str) -> None:
+    document = manifest_json(settings={"ALLOWED_SERVER_NETWORKS": value})
+    path = forge(tmp_path / "bad.tar.gz", [(tarfile.TarInfo("manifest.json"), document)])
+    with pytest.raises(ArchiveInvalid, match="a setting in its manifest"):
+        extract_verified(path, target, ignore)

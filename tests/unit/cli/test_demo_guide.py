@@ -40,6 +40,13 @@ def test_the_snippet_is_python() -> None:
     assert "demo-key" in ast.unparse(tree)
 
 
+def test_the_snippet_compiles_as_it_is_printed() -> None:
+    text = guide_text(GUIDE, "Hello!", windows=False)
+    printed = text.partition("From Python")[2].partition("\n")[2].partition("\n\n")[0]
+    compile(printed, "pasted", "exec")
+    assert "demo-key" in printed
+
+
 def test_the_page_tells_how_to_break_it() -> None:
     text = guide_text(GUIDE, "Hello!\nSecond line.", windows=False)
     for part in ("  kill 4242\n", "process 4243", "  Hello!\n  Second line.", "http://127.0.0.1:8001/docs", "Ctrl-C"):
@@ -58,6 +65,9 @@ def test_engines_that_were_there_before_are_not_ours_to_kill() -> None:
         Guide(GUIDE.base_url, "k", "m", (DemoServer("http://127.0.0.1:11434", "id"),)), "Hi", windows=False
     )
     assert "\n  kill " not in text
+    assert "You have one server; `multiverse demo --no-engines`" in text
+    assert "left as they are" in text
+    assert "nothing is left behind" not in text
 
 
 def test_json_has_what_a_script_needs() -> None:

@@ -43,16 +43,19 @@ def test_the_gateways_words_are_passed_on(gateway, status: int, code: ExitCode) 
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", {"error": "flat"}, {"error": {"message": 7}}])
-def test_an_error_without_words_tells_its_status(gateway, body: object) -> None:
-    gateway.answers["GET", "/admin/servers"] = (502, body)
-    assert failure(gateway.url).message == "The gateway answered 502 Bad Gateway."
+@pytest.mark.parametrize("status", [401, 404, 502])
+def test_an_error_that_is_not_the_gateways_own_is_someone_elses(gateway, body: object, status: int) -> None:
+    gateway.answers["GET", "/admin/servers"] = (status, body)
+    found = failure(gateway.url)
+    assert found.message.startswith(f"What answers at {gateway.url} is not a gateway: /admin/servers gave {status} ")
+    assert found.code is ExitCode.UNREACHABLE
 
 
 def test_something_else_that_answers_is_no_gateway(gateway) -> None:
     gateway.answers["GET", "/admin/servers"] = (200, b"<html>")
     found = failure(gateway.url)
     assert found.code is ExitCode.UNREACHABLE
-    assert "no gateway" in found.message
+    assert "is not a gateway" in found.message
 
 
 @pytest.mark.parametrize("url", ["gateway", "ftp://127.0.0.1", "http://[", "http://host:port"])

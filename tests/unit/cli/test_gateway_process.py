@@ -1,4 +1,4 @@
-"""Does the server drain before it closes, end by its signals, and tell a failed start in words?"""
+"""Does the server drain before it closes, and end by its signals?"""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,6 @@ import uvicorn
 
 from app.cli.gateway_process import GatewayServer
 from app.cli.listener import bind_listeners, port_of
-from app.cli.startup_words import StartupWords
-from app.utils.database import DatabaseTooNew
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -86,62 +83,6 @@ async def test_a_second_ctrl_c_does_not_wait() -> None:
         signal.raise_signal(signal.SIGINT)
         await running
     assert server.force_exit
-
-
-async def lifespan_of(app: Callable) -> list[dict]:
-    sent: list[dict] = []
-
-    async def receive() -> dict:
-        return {"type": "lifespan.startup"}
-
-    async def send(message: dict) -> None:
-        sent.append(message)
-
-    await app({"type": "lifespan"}, receive, send)
-    return sent
-
-
-def failing_with(error: BaseException) -> Callable:
-    async def app(scope, receive, send) -> None:
-        await receive()
-        await send({"type": "lifespan.startup.failed", "message": "Traceback ..."})
-        raise error
-
-    return app
-
-
-async def test_an_expected_failure_is_kept_and_leaves_no_traceback() -> None:
-    error = DatabaseTooNew("A newer release wrote it.")
-    front = StartupWords(failing_with(error))
-    assert await lifespan_of(front) == [{"type": "lifespan.startup.failed", "message": ""}]
-    assert front.failure is error
-
-
-async def test_a_bug_keeps_its_traceback() -> None:
-    front = StartupWords(failing_with(KeyError("bug")))
-    sent: list[dict] = []
-
-    async def receive() -> dict:
-        return {"type": "lifespan.startup"}
-
-    async def send(message: dict) -> None:
-        sent.append(message)
-
-    with pytest.raises(KeyError):
-        await front({"type": "lifespan"}, receive, send)
-    assert sent == [{"type": "lifespan.startup.failed", "message": "Traceback ..."}]
-    assert front.failure is None
-
-
-async def test_an_error_while_it_ends_is_no_failed_start() -> None:
-    async def app(scope, receive, send) -> None:
-        await send({"type": "lifespan.startup.complete"})
-        raise OSError("late")
-
-    front = StartupWords(app)
-    with pytest.raises(OSError, match="late"):
-        await lifespan_of(front)
-    assert front.failure is None
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")

@@ -51,6 +51,23 @@ def test_a_running_engine_opens_this_machine_and_is_told_how_to_add(run, machine
     assert "multiverse servers add http://127.0.0.1:11434\n" in result.stdout
 
 
+def test_a_model_server_on_our_port_keeps_it(run, machine: list[LocalEngine]) -> None:
+    machine.append(LocalEngine("http://127.0.0.1:8000", "vLLM", ("llama",)))
+    result = run("init", "--yes")
+    assert result.exit_code == 0, result.stderr
+    port = int(env_file()["PORT"])
+    assert 8000 < port <= 8100
+    assert f"vLLM listens on port 8000 already, so the gateway gets {port}" in result.stderr
+    assert "multiverse servers add http://127.0.0.1:8000\n" in result.stdout
+    assert "says all that already" in run("init", "--yes").stdout
+
+
+def test_a_port_that_was_named_is_taken_as_it_is(run, machine: list[LocalEngine]) -> None:
+    machine.append(LocalEngine("http://127.0.0.1:8000", "vLLM", ("llama",)))
+    assert run("init", "--yes", "--port", "8000").exit_code == 0
+    assert env_file()["PORT"] == "8000"
+
+
 def test_networks_may_be_named(run) -> None:
     assert run("init", "--yes", "--allow", "10.1.2.3/8", "--allow", "fd00::/8", "--port", "9000").exit_code == 0
     assert env_file() == {"HOST": "127.0.0.1", "PORT": "9000", "ALLOWED_SERVER_NETWORKS": "10.0.0.0/8,fd00::/8"}
@@ -60,6 +77,87 @@ def test_a_wrong_network_is_wrong_usage(run) -> None:
     result = run("init", "--yes", "--allow", "my-network")
     assert result.exit_code == 2
     assert not Path(".env").exists()
+
+
+def test_a_wrong_host_is_wrong_usage(run) -> None:
+    result = run("init", "--yes", "--host", "not a host")
+    assert result.exit_code == 2
+    assert "must be an IP address or a host name" in result.stderr
+    assert not Path(".env").exists()
+
+
+def test_wrong_answers_are_asked_for_again(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "is_interactive", lambda: True)
+    result = run("init", stdin="not a host\nlocalhost\n70000\nmany\n9000\n\n")
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr.count("The port must be 1 to 65535.") == 2
+    assert result.stderr.count("The address must be") == 1
+    assert (env_file()["HOST"], env_file()["PORT"]) == ("localhost", "9000")
+
+
+def test_an_end_of_input_at_a_question_is_an_interruption(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "is_interactive", lambda: True)
+    assert run("init", stdin="").exit_code == 130
+    assert not Path(".env").exists()
+
+
+@pytest.mark.parametrize(("answer", "port"), [("y", "9000"), ("n", "8000"), ("", "8000")])
+def test_a_person_may_agree_to_change_a_file(run, monkeypatch: pytest.MonkeyPatch, answer: str, port: str) -> None:
+    Path(".env").write_text("LOG_LEVEL=DEBUG\nPORT=8000\n")
+    monkeypatch.setattr(module, "is_interactive", lambda: True)
+    result = run("init", stdin=f"\n9000\n\n{answer}\n")
+    assert "~ PORT: 8000 -> 9000" in result.stderr
+    assert "Write them? [y/N]" in result.stderr
+    assert env_file()["PORT"] == port
+    assert env_file()["LOG_LEVEL"] == "DEBUG"
+    assert result.exit_code == (0 if answer == "y" else 1)
+
+
+def test_allow_adds_to_what_is_there(run) -> None:
+    Path(".env").write_text("ALLOWED_SERVER_NETWORKS=10.0.0.0/8\n")
+    result = run("init", "--yes", "--allow", "fd00::/8", "--allow", "10.0.0.0/8", "--force")
+    assert result.exit_code == 0, result.stderr
+    assert env_file()["ALLOWED_SERVER_NETWORKS"] == "10.0.0.0/8,fd00::/8"
+
+
+def test_force_repairs_a_wrong_line_of_its_own(run) -> None:
+    Path(".env").write_text("PORT=0\nALLOWED_SERVER_NETWORKS=nowhere\n")
+    assert run("init", "--yes").exit_code == 2
+    result = run("init", "--yes", "--force")
+    assert result.exit_code == 0, result.stderr
+    assert (env_file()["PORT"], env_file()["ALLOWED_SERVER_NETWORKS"]) == ("8000", "192.168.1.0/24")
+
+
+def test_force_repairs_no_line_of_others(run) -> None:
+    Path(".env").write_text("PORT=0\nLOG_LEVEL=loud\n")
+    result = run("init", "--yes", "--force")
+    assert result.exit_code == 2
+    assert "LOG_LEVEL='loud'" in result.stderr
+    assert run("init", "--yes", "--force", PORT="0", LOG_LEVEL="INFO").exit_code == 2
+    assert Path(".env").read_text() == "PORT=0\nLOG_LEVEL=loud\n"
+
+
+def test_a_folder_in_the_files_place_is_told(run) -> None:
+    Path(".env").mkdir()
+    result = run("init", "--yes")
+    assert result.exit_code == 1
+    assert f"{Path('.env').absolute()} is a folder." in result.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="making a link takes a privilege there")
+def test_a_file_that_cannot_be_read_is_told(run) -> None:
+    Path(".env").symlink_to(".env")
+    result = run("init", "--yes")
+    assert result.exit_code == 1
+    assert f"{Path('.env').absolute()} can't be read: " in result.stderr
+    assert "Give this user access" in result.stderr
+
+
+def test_a_key_that_cannot_be_made_is_told(run) -> None:
+    Path("data").write_text("a file")
+    result = run("init", "--yes")
+    assert result.exit_code == 1
+    assert "data/admin.key cannot be used (Not a directory)" in result.stderr
 
 
 def test_a_file_that_exists_is_kept_without_force(run) -> None:

@@ -47,3 +47,9 @@ def test_a_port_is_free_again_after_closing() -> None:
     port = port_of(sockets)
     close_all(sockets)
     close_all(bind_listeners("127.0.0.1", port))
+
+
+def test_the_protocol_is_named_so_that_asyncio_turns_nagle_off() -> None:
+    sockets = bind_listeners("127.0.0.1", 0)
+    assert [listener.proto for listener in sockets] == [socket.IPPROTO_TCP]
+    close_all(sockets)

@@ -69,7 +69,13 @@ def test_other_answers_are_no_engine(gateway, answer) -> None:
     assert find_local_engines(((gateway.port, "Ollama"),)) == []
 
 
-def test_a_port_can_be_left_out(gateway) -> None:
+def test_a_gateway_is_no_engine(gateway) -> None:
+    listed = listing("m")
+    listed["data"][0]["healthy_servers"] = 1
+    gateway.answers["GET", "/v1/models"] = (200, listed)
+    assert find_local_engines(((gateway.port, "vLLM"),)) == []
+
+
+def test_an_engine_tells_its_port(gateway) -> None:
     gateway.answers["GET", "/v1/models"] = (200, listing("m"))
-    assert find_local_engines(((gateway.port, "Ollama"),), skip_ports=frozenset({gateway.port})) == []
-    assert gateway.requests == []
+    assert [engine.port for engine in find_local_engines(((gateway.port, "vLLM"),))] == [gateway.port]

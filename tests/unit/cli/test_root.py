@@ -33,6 +33,26 @@ def test_help_names_every_command(run) -> None:
     assert all(f"\n  {command} " in listed for command in SERVER_COMMANDS)
 
 
+@pytest.mark.parametrize("arguments", [[], ["servers"]])
+def test_no_line_of_a_list_of_commands_is_cut(run, arguments: list[str]) -> None:
+    listed = run(*arguments, "--help", COLUMNS="80", TERMINAL_WIDTH="80").stdout.partition("Commands:")[2]
+    assert listed
+    assert "..." not in listed
+
+
+@pytest.mark.parametrize(
+    ("command", "example"),
+    [
+        (["servers", "add"], "--model llama-3-8b=meta-llama/Llama-3.1-8B-Instruct"),
+        (["servers", "add"], "--api-key-env VLLM_KEY --max-concurrency 8"),
+        (["init"], "multiverse init --yes --allow 10.0.0.0/8 --allow 192.168.1.0/24"),
+    ],
+)
+def test_examples_can_be_copied(run, command: list[str], example: str) -> None:
+    lines = run(*command, "--help", COLUMNS="60", TERMINAL_WIDTH="60").stdout.splitlines()
+    assert any(line.endswith(example) for line in lines)
+
+
 @pytest.mark.parametrize("command", [[name] for name in COMMANDS] + [["servers", name] for name in SERVER_COMMANDS])
 def test_help_of_a_command_has_examples_and_exit_codes(run, command: list[str]) -> None:
     result = run(*command, "--help")
@@ -60,6 +80,8 @@ def test_bad_settings_end_with_two_and_say_which(run) -> None:
     ("raised", "code"),
     [
         (CommandFailed("x"), 1),
+        (PermissionError(13, "Permission denied", "some/file"), 1),
+        (typer.Abort(), 130),
         (CommandFailed("x", code=ExitCode.UNREACHABLE), 3),
         (Stopped(), 0),
         (Interrupted(), 130),

@@ -11,11 +11,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from app.cli.serve import announce
+from app.services.core.endpoints import parse_endpoint
+from app.services.core.snapshot import build_snapshot
+from app.services.core.types import HealthStatus, Server
 from app.services.registry.tables import SCHEMA_VERSION
+from app.utils.config import load_settings
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are sent in another way there")
 
@@ -89,8 +95,40 @@ def test_it_says_where_it_is_and_ends_cleanly(shell: Shell, running, number: int
     _, errors = process.communicate(timeout=30)
     assert process.returncode == code
     assert "Traceback" not in errors
+    for step in ("Started server process", "Waiting for application", "Finished server process"):
+        assert step not in errors
+        assert step in (shell.folder / "logs" / "gateway.log").read_text()
     assert key_file.read_text().strip() not in said + errors
     assert not (shell.folder / "gateway.db-wal").exists()
+
+
+def test_a_pipe_that_nobody_reads_does_not_end_it(shell: Shell) -> None:
+    with shell.serve() as process:
+        try:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stdout.close()
+            said = ""
+            while "The gateway is ready" not in said:
+                said = process.stderr.readline()
+                assert said, "it ended before it served"
+            with closing(socket.create_connection(("127.0.0.1", shell.port), 20)) as client:
+                client.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                assert client.makefile("rb").readline() == b"HTTP/1.1 200 OK\r\n"
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+            assert "BrokenPipe" not in process.stderr.read()
+        finally:
+            process.kill()
+
+
+@pytest.mark.usefixtures("empty_directory")
+def test_servers_that_are_there_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    healthy = Server("a", parse_endpoint("http://10.0.0.5:8000"), (), health=HealthStatus.HEALTHY)
+    announce(load_settings(), build_snapshot([healthy, replace(healthy, id="b", health=HealthStatus.UNHEALTHY)]))
+    said = capsys.readouterr().out
+    assert "Servers:    2 registered, 1 healthy" in said
+    assert "Next:" not in said
 
 
 @pytest.mark.usefixtures("running")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -28,6 +29,17 @@ def test_list_shows_states_in_words(run_here) -> None:
     assert result.exit_code == 0
     for text in ("3f0c4a52", "http://10.0.0.5:8000", "healthy", "unhealthy", "connection refused", "vllm", "llama"):
         assert text in result.stdout
+    assert "3f99aaaa: connection refused\n" in result.stdout
+
+
+def test_list_is_one_line_a_server_in_eighty_columns(run_here, gateway) -> None:
+    gateway.add(ID, "http://192.168.100.200:8000", paused=True)
+    listed = run_here("servers", "list", COLUMNS="80").stdout.splitlines()
+    assert [line.split() for line in listed] == [
+        ["Id", "Endpoint", "State", "Models", "In", "flight"],
+        ["3f0c4a52", "http://192.168.100.200:8000", "paused", "(healthy)", "llama", "3"],
+    ]
+    assert max(map(len, listed)) <= 80
 
 
 def test_list_as_json_is_json_alone(run_here, registered) -> None:
@@ -74,7 +86,8 @@ def test_an_unknown_server_names_those_that_exist(run_here, wanted: str) -> None
 
 @pytest.mark.parametrize("action", ["check", "pause", "resume", "drain"])
 def test_actions(run_here, registered, action: str) -> None:
-    assert run_here("servers", action, "3f0c").exit_code == 0
+    said = run_here("servers", action, "3f0c").stdout
+    assert re.fullmatch(r"[A-Z][a-z]+ http://10\.0\.0\.5:8000: (paused \()?healthy\)?\.\n", said)
     assert registered.requests[-1][:2] == ("POST", f"/admin/servers/{ID}/{action}")
     assert json.loads(run_here("servers", action, "3f0c", "--json").stdout)["registration_id"] == ID
 
@@ -157,6 +170,13 @@ def test_a_wrong_key_ends_with_four(run_here) -> None:
     result = run_here("servers", "list", "--key", "wrong")
     assert result.exit_code == 4
     assert "This key is not known." in result.stderr
+    assert "GATEWAY_KEY; unset it" not in result.stderr
+
+
+def test_a_wrong_key_of_the_environment_is_told_to_be_from_there(run_here) -> None:
+    result = run_here("servers", "list", GATEWAY_KEY="wrong")
+    assert result.exit_code == 4
+    assert "The key came from GATEWAY_KEY; unset it to use data/admin.key." in result.stderr
 
 
 def test_no_gateway_ends_with_three(run_here) -> None:
@@ -197,3 +217,24 @@ def test_ages_that_are_none() -> None:
     now = datetime(2026, 1, 10, tzinfo=UTC)
     assert describe_age(None, now) == "never"
     assert describe_age("yesterday", now) == "yesterday"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--weight", "0"),
+        ("--weight", "-1"),
+        ("--weight", "nan"),
+        ("--weight", "1001"),
+        ("--priority", "1001"),
+        ("--priority", "-1001"),
+        ("--max-concurrency", "0"),
+        ("--max-concurrency", "100001"),
+        ("--share", "nobody"),
+    ],
+)
+def test_add_refuses_what_the_gateway_would_refuse(run_here, gateway, options: tuple[str, str]) -> None:
+    result = run_here("servers", "add", "http://10.0.0.5:8000", *options)
+    assert result.exit_code == 2
+    assert options[0] in result.stderr
+    assert gateway.requests == []

@@ -293,12 +293,16 @@ def test_settings_are_frozen():
         load_settings().port = 1  # type: ignore[misc]
 
 
-def test_near_misses_are_told_and_strangers_are_not(monkeypatch: pytest.MonkeyPatch):
-    Path(".env").write_text("HEALTH_CHECK_INTERVAL_SECOND=3\nMY_OWN_THING=1\nPORTS=1\n")
+def test_unknown_names_are_told_and_strangers_in_the_environment_are_not(monkeypatch: pytest.MonkeyPatch):
+    Path(".env").write_text("HEALTH_CHECK_INTERVAL_SECOND=3\nmy_own_thing=1\nPORTS=1\nGATEWAY_KEY=x\nport=9000\n")
     monkeypatch.setenv("DATABASE_URI", "sqlite:///x")
+    monkeypatch.setenv("ANYBODYS_VARIABLE", "1")
+    monkeypatch.setenv("HOSTS", "1")
     monkeypatch.setenv("GATEWAY_URL", "http://x")
     assert load_settings().unknown_names() == (
         "HEALTH_CHECK_INTERVAL_SECOND (did you mean HEALTH_CHECK_INTERVAL_SECONDS?)",
+        "my_own_thing (no setting of the gateway)",
+        "PORTS (did you mean PORT?)",
         "DATABASE_URI (did you mean DATABASE_URL?)",
     )
 

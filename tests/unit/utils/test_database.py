@@ -175,6 +175,64 @@ async def test_health_notices_a_removed_file(database: Database):
     assert "removed or replaced" in health.reason
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file can't be moved there")
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+async def test_no_write_is_acknowledged_that_the_next_start_would_not_find(database: Database, how: str):
+    await insert(database, "kept")
+    FILE.rename("elsewhere.db")
+    if how == "replaced":
+        FILE.write_bytes(b"another")
+    with pytest.raises(StorageUnavailable, match="restart the gateway") as caught:
+        await insert(database, "lost")
+    assert caught.value.retry_after_seconds == 5
+    assert "removed or replaced" in (await database.check()).reason
+    Path("elsewhere.db").replace(FILE)
+    assert (await database.check()).status == "healthy"
+    assert await names(database) == ["kept"]
+    await insert(database, "later")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file can't be moved there")
+async def test_a_file_lost_in_the_middle_of_a_write_is_told_too(database: Database):
+    async def write_and_lose() -> None:
+        async with database.write() as connection:
+            await connection.execute(text("INSERT INTO things (name) VALUES ('lost')"))
+            FILE.rename("elsewhere.db")
+
+    with pytest.raises(StorageUnavailable, match="removed or replaced"):
+        await write_and_lose()
+
+
+@pytest.mark.parametrize("number", [0, 7])
+async def test_where_the_system_does_not_tell_files_apart_writes_go_on(
+    first_schema: Migrations, monkeypatch: pytest.MonkeyPatch, number: int
+):
+    """A file system that numbers no files, and one that cannot be asked for a while."""
+    monkeypatch.setattr("app.utils.database._identity", lambda _path: (1, number) if number else None)
+    database = await Database.open(URL, first_schema)
+
+    def denied(_path: Path) -> tuple[int, int]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("app.utils.database._identity", denied)
+    await insert(database, "one")
+    assert (await database.check()).status == "healthy"
+    await database.close()
+
+
+async def test_a_start_that_cannot_look_at_the_file_is_told_and_frees_it(
+    first_schema: Migrations, monkeypatch: pytest.MonkeyPatch
+):
+    def denied(_path: Path) -> tuple[int, int]:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("app.utils.database._identity", denied)
+        with pytest.raises(DatabaseUnusable, match="Permission denied"):
+            await Database.open(URL, first_schema)
+    await (await Database.open(URL, first_schema)).close()
+
+
 async def test_a_lock_held_by_another_process(database: Database):
     with closing(sqlite3.connect(FILE, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -275,24 +333,11 @@ async def test_odd_names_are_paths_and_not_urls(first_schema: Migrations):
     assert Path("an odd%20name & more.db").is_file()
 
 
-async def test_backup_of_a_running_database(database: Database):
-    for number in range(20):
-        await insert(database, f"{number} {'x' * 10_000}")
-    steps: list[tuple[int, int]] = []
-    await database.backup_to(Path("backups/copy.db"), lambda done, total: steps.append((done, total)))
-    assert verify(Path("backups/copy.db")) == "0001"
-    assert steps[-1][0] == steps[-1][1] > 0
-    with closing(sqlite3.connect("backups/copy.db")) as copy:
-        assert copy.execute("SELECT count(*) FROM things").fetchone() == (20,)
-    await insert(database, "goes on")
-
-
 async def test_the_event_loop_is_never_blocked(first_schema: Migrations, blocking_calls_fail: object):
     database = await Database.open(URL, first_schema)
     await insert(database, "one")
     await names(database)
     await database.check()
-    await database.backup_to(Path("copy.db"))
     await database.close()
 
 

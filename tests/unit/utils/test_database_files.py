@@ -1,4 +1,4 @@
-"""Locks, backups and restores of a database file."""
+"""Locks, backups and checks of a database file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from app.utils.database import DatabaseInUse, DatabaseLock, DatabaseUnusable, backup_database, restore_database, verify
+from app.utils.database import DatabaseInUse, DatabaseLock, DatabaseUnusable, backup_database, verify
 
 pytestmark = pytest.mark.usefixtures("empty_directory")
 FILE = Path("gateway.db")
@@ -105,53 +105,13 @@ def test_a_backup_into_a_place_that_can_not_be_written():
         backup_database(FILE, Path("folder/copy.db"))
 
 
-def test_restore_puts_the_old_one_aside():
-    make(FILE, "before")
-    backup_database(FILE, COPY)
-    make(FILE, "after the backup")
-    assert restore_database(COPY, FILE) == Path("gateway.db.before-restore")
-    assert words(FILE) == ["before"]
-    assert words(Path("gateway.db.before-restore")) == ["before", "after the backup"]
-
-
-def test_restore_never_plays_an_old_log_into_the_new_file():
-    make(FILE, "before")
-    backup_database(FILE, COPY)
-    program = (
-        "import os, sqlite3; connection = sqlite3.connect('gateway.db')\n"
-        "connection.execute(\"INSERT INTO words VALUES ('in the log of a killed process')\"); connection.commit()\n"
-        "os._exit(1)"
-    )
-    subprocess.run([sys.executable, "-c", program], check=False, timeout=30)
-    assert Path("gateway.db-wal").stat().st_size > 0
-    restore_database(COPY, FILE)
-    assert words(FILE) == ["before"]
-    assert words(Path("gateway.db.before-restore")) == ["before", "in the log of a killed process"]
-
-
-def test_restore_where_there_was_nothing():
-    make(COPY, "kept")
-    assert restore_database(COPY, Path("new/gateway.db")) is None
-    assert words(Path("new/gateway.db")) == ["kept"]
-
-
-def test_restore_is_refused_while_a_gateway_runs():
-    make(FILE, "running")
-    make(COPY, "other")
-    with DatabaseLock(FILE), pytest.raises(DatabaseInUse):
-        restore_database(COPY, FILE)
-    assert words(FILE) == ["running"]
-
-
-def test_a_damaged_backup_is_not_restored():
-    make(FILE, "running")
-    make(COPY, *(f"{number} {'x' * 500}" for number in range(100)))
-    content = bytearray(COPY.read_bytes())
+def test_a_damaged_file_is_told():
+    make(FILE, *(f"{number} {'x' * 500}" for number in range(100)))
+    content = bytearray(FILE.read_bytes())
     content[8192:16384] = b"\xa5" * 8192
-    COPY.write_bytes(content)
+    FILE.write_bytes(content)
     with pytest.raises(DatabaseUnusable, match="damaged"):
-        restore_database(COPY, FILE)
-    assert words(FILE) == ["running"]
+        verify(FILE)
 
 
 def test_verify():

@@ -104,6 +104,20 @@ async def test_nothing_is_spawned_after_close():
         keeper.spawn(work(), name="late")
 
 
+def test_an_opened_keeper_spawns_again_in_another_loop():
+    async def use(keeper: TaskKeeper) -> str:
+        async def answer() -> str:
+            return "done"
+
+        keeper.open()
+        result = await keeper.spawn(answer(), name="answer")
+        await keeper.close()
+        return result
+
+    keeper = TaskKeeper()
+    assert [asyncio.run(use(keeper)) for _time in range(2)] == ["done", "done"]
+
+
 async def test_a_task_may_close_its_own_keeper():
     keeper = TaskKeeper()
     task = keeper.spawn(keeper.close(), name="closer")
