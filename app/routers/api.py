@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from app.routers import docs, inference, ops, servers
+from app.routers.deps import refuse_strangers
 from app.routers.envelope import install_error_handlers
 from app.routers.middleware import Bounds, RequestGuard
 
@@ -40,15 +41,13 @@ def create_api(
     *,
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[Any]] | None = None,
     bounds: Bounds | None = None,
-    bypass: tuple[str, ...] = (),
 ) -> FastAPI:
-    """Make the application. Its routes need a ``Gateway`` at ``app.state.gateway`` before the first request.
+    """Make the application. Until there is a ``Gateway`` at ``app.state.gateway`` its routes answer 503.
 
     Args:
         version: the gateway's own.
         lifespan: starts and stops the services.
         bounds: what a request to these routes may bring.
-        bypass: beginnings of paths that are served by something else with bounds of its own.
     """
     app = inference.ApiWithInference(
         title="Multiverse Inference Gateway",
@@ -65,7 +64,7 @@ def create_api(
     for router in (ops.router, servers.router, docs.router):
         app.include_router(router)
     install_error_handlers(app)
-    app.add_middleware(RequestGuard, bounds=bounds, bypass=bypass)
+    app.add_middleware(RequestGuard, bounds=bounds, gate=refuse_strangers)
     return app
 
 

@@ -10,15 +10,17 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final, Protocol, cast
 
-from fastapi import Depends, Request, Security
+from fastapi import Depends, FastAPI, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 
-from app.services.core.errors import NotAuthenticated
+from app.services.core.errors import NotAuthenticated, Unavailable
 from app.services.core.keys import KeyRing, Principal, Role, extract_credential
 from app.services.registry.access import require_operator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from starlette.types import Scope
 
     from app.services.core.types import Inspection
     from app.services.registry.book import HealthBook
@@ -37,8 +39,10 @@ __all__ = [
     "Phase",
     "Plane",
     "current_principal",
+    "refuse_strangers",
     "require_admin",
     "require_metrics_reader",
+    "started_gateway",
 ]
 
 
@@ -105,6 +109,8 @@ class Gateway:
     phase: Phase = Phase.STARTING
 
 
+CLOSED_TO_STRANGERS: Final = "/admin"
+
 bearer_scheme = HTTPBearer(
     auto_error=False, scheme_name="BearerKey", description="`Authorization: Bearer <key>`, as OpenAI clients send it."
 )
@@ -114,9 +120,18 @@ header_scheme = APIKeyHeader(
 """These two document how keys are sent. ``extract_credential`` alone reads them."""
 
 
+def started_gateway(app: FastAPI) -> Gateway | None:
+    """Return the services; None while they start."""
+    return cast("Gateway | None", getattr(app.state, "gateway", None))
+
+
 def gateway_of(request: Request) -> Gateway:
-    """Return the services."""
-    return cast("Gateway", request.app.state.gateway)
+    """Return the services.
+
+    Raises:
+        Unavailable: they are not there yet.
+    """
+    return _required(request.app)
 
 
 GatewayHere = Annotated[Gateway, Depends(gateway_of)]
@@ -129,6 +144,24 @@ def current_principal(request: Request, gateway: GatewayHere) -> Principal:
         NotAuthenticated: no key, two different ones, or one that is not good.
     """
     return gateway.key_ring.authenticate(extract_credential(request.headers.raw))
+
+
+def refuse_strangers(scope: Scope) -> None:
+    """Ask for a good key before a body for the admin API is read: closed by default, whatever a route asks for.
+
+    Raises:
+        NotAuthenticated: no key, two different ones, or one that is not good.
+        Unavailable: the gateway is starting.
+    """
+    if scope["path"].startswith(CLOSED_TO_STRANGERS):
+        _required(scope["app"]).key_ring.authenticate(extract_credential(scope["headers"]))
+
+
+def _required(app: FastAPI) -> Gateway:
+    gateway = started_gateway(app)
+    if gateway is None:
+        raise Unavailable("The gateway is starting. Try again in a second.", retry_after_seconds=1)
+    return gateway
 
 
 def require_admin(principal: Annotated[Principal, Depends(current_principal)]) -> Principal:

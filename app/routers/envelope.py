@@ -96,9 +96,6 @@ def _of_validation(faults: Sequence[Any]) -> GatewayError:
         position = next(fault["loc"][-1] for fault in faults if fault["type"] in NOT_JSON)
         message = f"The body is not valid JSON: the error is near character {position}. Correct it and send it again."
         return RequestInvalid(message, code="invalid_json")
-    if any(isinstance(fault.get("input"), bytes) for fault in faults):
-        message = "The body is not declared as JSON. Send it with the header 'Content-Type: application/json'."
-        return FieldsInvalid(message, code="content_type")
     told = [_told(fault) for fault in faults[:MAX_FAULTS_TOLD]]
     more = len(faults) - len(told)
     message = "; ".join(told) + (f"; and {more} more faults" if more > 0 else "") + "."

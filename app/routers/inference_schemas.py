@@ -65,8 +65,9 @@ class TextRequest(InferenceRequest):
     stream_options: StreamOptions | None = Field(
         default=None, description="How a stream is sent.", json_schema_extra=_without_default
     )
-    n: int | None = Field(
+    choices: int | None = Field(
         default=None,
+        alias="n",
         ge=1,
         le=MAX_CHOICES,
         description="How many answers are wanted.",

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, Field
 
-from app.routers.deps import DOCUMENTED_SCHEMES, GatewayHere, MetricsReader, Phase
+from app.routers.deps import DOCUMENTED_SCHEMES, GatewayHere, MetricsReader, Phase, started_gateway
 from app.routers.documented import errors
 from app.services.core.types import HealthStatus
 
@@ -84,7 +84,13 @@ class RootView(BaseModel):
     endpoints: dict[str, str] = Field(default=ENDPOINTS, description="Paths and what they are for.")
 
 
-@router.get("/health", responses={**errors(), 503: {"model": HealthView, "description": "The database fails."}})
+@router.get(
+    "/health",
+    responses={
+        **errors(),
+        503: {"model": HealthView, "description": "The database fails, or the gateway starts (then an error)."},
+    },
+)
 async def health(gateway: GatewayHere, response: Response) -> HealthView:
     """Tell how the gateway is doing. Needs no key."""
     database = await gateway.database.check()
@@ -99,12 +105,14 @@ async def health(gateway: GatewayHere, response: Response) -> HealthView:
 
 
 @router.get("/ready", responses={**errors(), 503: {"model": ReadyView, "description": "Starting or draining."}})
-async def ready(gateway: GatewayHere, response: Response) -> ReadyView:
+async def ready(request: Request, response: Response) -> ReadyView:
     """Tell a load balancer whether to send new requests here. Needs no key."""
-    if gateway.phase is not Phase.READY:
+    gateway = started_gateway(request.app)
+    phase = gateway.phase if gateway else Phase.STARTING
+    if phase is not Phase.READY:
         response.status_code = 503
         response.headers["retry-after"] = "1"
-    return ReadyView(status=gateway.phase)
+    return ReadyView(status=phase)
 
 
 @router.get(

@@ -18,7 +18,8 @@ from app.services.registry.specification import MAX_MODEL_NAME_LENGTH, MAX_MODEL
 
 __all__ = ["Capabilities", "ChangeServer", "HoldRequest", "ModelMapping", "RegisterServer"]
 
-MAX_URL_LENGTH = 8192
+MAX_URL_LENGTH = 2048
+"""For the description alone; ``parse_endpoint`` judges, so that every bad URL is told in one way."""
 MAX_API_KEY_LENGTH = 4096
 MAX_REASON_LENGTH = 500
 ONE_LINE = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f\u2028\u2029]*[^\s\x00-\x1f\x7f-\x9f])?$"
@@ -38,12 +39,15 @@ ModelName = Annotated[
 EndpointUrl = Annotated[
     str,
     Field(
-        min_length=1,
-        max_length=MAX_URL_LENGTH,
         description="Where the server listens, with or without `/v1`. Only http and https; private addresses must lie "
         "in `ALLOWED_SERVER_NETWORKS`.",
         examples=["http://10.0.0.5:8000"],
-        json_schema_extra={"format": "uri", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[^\\s\\\\@?#]+$"},
+        json_schema_extra={
+            "format": "uri",
+            "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[^\\s\\\\@?#]+$",
+            "minLength": 1,
+            "maxLength": MAX_URL_LENGTH,
+        },
     ),
 ]
 ApiKey = Annotated[
@@ -79,7 +83,13 @@ Weight = Annotated[
         examples=[1],
     ),
 ]
-Share = Annotated[Literal["everyone", "group", "me"], Field(description="Who may use it.", examples=["everyone"])]
+Share = Annotated[
+    Literal["everyone", "group", "me"],
+    Field(
+        description="Who may use it. Stored and shown only: this release lets every key use every server.",
+        examples=["everyone"],
+    ),
+]
 Tokens = Annotated[int, Field(ge=1, le=MAX_COUNT, examples=[8192]), BeforeValidator(whole_number)]
 Metadata = Annotated[
     dict[str, Any],
@@ -146,11 +156,11 @@ class Capabilities(BaseModel):
 
     model_config = ConfigDict(extra="allow", strict=True)
 
-    max_tokens: Tokens | None = Field(default=None, description="Longest answer, in tokens.")
+    max_tokens: Tokens | None = Field(default=None, description="Longest answer, in tokens. Stored and shown only.")
     context_length: Tokens | None = Field(
         default=None, description="Context window in tokens; used where the server does not tell."
     )
-    streaming: bool | None = Field(default=None, description="Whether it can stream.")
+    streaming: bool | None = Field(default=None, description="Whether it can stream. Stored and shown only.")
 
     @model_validator(mode="after")
     def bound(self) -> Self:

@@ -63,7 +63,8 @@ async def change_server(server_id: ServerId, body: ChangeServer, principal: Admi
     """Change some fields of a server.
 
     Fields that are left out stay as they are. A null clears `api_key` and `max_concurrency`; for `models` it means
-    "all that it lists". A new endpoint, key or list of models is checked first.
+    "all that it lists". A new endpoint, key or list of models is checked first. A stored key is only ever sent to the
+    address it was stored for: with another scheme, host or port give `api_key` again, or null.
     """
     return server_view(gateway, principal, await gateway.registry.change(principal, server_id, body.change()))
 

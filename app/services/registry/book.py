@@ -105,7 +105,11 @@ class HealthBook:
         self._pending.extend(kept)
 
     async def flush(self) -> None:
-        """Write what changed since the last time. A database that fails is logged once, until it recovers."""
+        """Write what changed since the last time. A database that fails is logged once, until it recovers.
+
+        What was not seen to be written is kept for the next time, also when this call is cancelled: a check may then
+        be stored twice, but none is lost.
+        """
         async with self._flushing:
             states = {server_id: self._states[server_id] for server_id in self._unsaved}
             records = list(self._pending)
@@ -118,6 +122,9 @@ class HealthBook:
             except StorageUnavailable as error:
                 self._keep(states, records)
                 self._note_failure(error)
+            except BaseException:
+                self._keep(states, records)
+                raise
             else:
                 self._note_recovery()
 

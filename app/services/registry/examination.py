@@ -23,6 +23,7 @@ RETRY_AFTER_SECONDS: Final = 5
 
 ADVICE: Final = {
     CheckFailure.UNREACHABLE: "Check that it is running and that the gateway can reach it, then try again.",
+    CheckFailure.TLS: "Check its certificate, or set UPSTREAM_CA_FILE to the authority that signed it.",
     CheckFailure.NOT_READY: "Wait until it is ready, then try again.",
     CheckFailure.CREDENTIALS: "Give the key that it asks for as api_key.",
     CheckFailure.BAD_ANSWER: "Check that an OpenAI-compatible API is at this URL: GET /v1/models must list its models.",
@@ -69,11 +70,10 @@ async def examine(inspector: Inspector, endpoint: Endpoint, spec: ServerSpec, no
     expected = [model.upstream_name for model in spec.models or ()]
     inspection = await inspector.inspect(endpoint, spec.api_key, expected)
     if inspection.failure is CheckFailure.REFUSED_ADDRESS:
-        raise EndpointRefused(_sentence(inspection.reason), param="endpoint_url")
+        raise EndpointRefused(_sentence(inspection.reason), param="endpoint_url", code=inspection.code)
     if inspection.failure not in {None, CheckFailure.MODEL_MISSING}:
         message = f"The server at {endpoint.url} failed its check: {_sentence(inspection.reason)}"
-        advice = ADVICE.get(inspection.failure, "") if inspection.failure else ""
-        raise ServerUnreachable(f"{message} {advice}".strip(), retry_after_seconds=RETRY_AFTER_SECONDS)
+        raise ServerUnreachable(f"{message} {_advice(inspection)}".strip(), retry_after_seconds=RETRY_AFTER_SECONDS)
     verdict = choose_models(spec, inspection)
     if not isinstance(verdict, Chosen):
         message = f"The server at {endpoint.url} {_sentence(verdict.reason)}"
@@ -84,6 +84,13 @@ async def examine(inspector: Inspector, endpoint: Endpoint, spec: ServerSpec, no
         check=CheckRecord(now, ok=True, latency_ms=inspection.latency_ms),
         health=advance(HealthState(), event_from(replace(inspection, reason="")), now, Thresholds()),
     )
+
+
+def _advice(inspection: Inspection) -> str:
+    """Say what to do; nothing where the reason does already, as those of TLS do after a semicolon."""
+    if inspection.failure is None or (inspection.failure is CheckFailure.TLS and "; " in inspection.reason):
+        return ""
+    return ADVICE.get(inspection.failure, "")
 
 
 def _sentence(reason: str) -> str:

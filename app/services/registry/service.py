@@ -142,7 +142,7 @@ class Registry:
         return await self._edit(principal, server_id, everything, always_examine=True)
 
     async def change(self, principal: Principal, server_id: str, change: ServerChange) -> ServerRecord:
-        """Change the given fields. A new endpoint, key or list of models is examined first. Raises as ``replace``."""
+        """Change the given fields; endpoint, key and models are examined. Raises as ``replace``, and FieldsInvalid."""
         return await self._edit(principal, server_id, change, always_examine=False)
 
     async def remove(self, principal: Principal, server_id: str) -> None:
@@ -222,6 +222,7 @@ class Registry:
             before = spec_of(current)
             wanted = applied(before, change)
             endpoint = parse_endpoint(wanted.endpoint_url)
+            change.refuse_stray_key(current, endpoint)
             if endpoint != current.endpoint:
                 self._refuse_duplicate(principal, endpoint)
             checked = always_examine or needs_check(before, replace(wanted, endpoint_url=endpoint.url))

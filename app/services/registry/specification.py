@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import UNSET, UnsetType
 
-from app.services.core.types import DiscoveredModel, Inspection, ModelEntry
+from app.services.core.errors import FieldsInvalid
+from app.services.core.types import DiscoveredModel, Endpoint, Inspection, ModelEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -63,6 +64,24 @@ class ServerChange:
     priority: int | UnsetType = UNSET
     weight: float | UnsetType = UNSET
     share: str | UnsetType = UNSET
+
+    def refuse_stray_key(self, record: ServerRecord, endpoint: Endpoint) -> None:
+        """Let no stored key go where it was not stored for: whoever steers a server need not know its key.
+
+        Args:
+            record: the server as it is stored.
+            endpoint: where it is to be.
+
+        Raises:
+            FieldsInvalid: scheme, host or port change, and nothing is said about the key.
+        """
+        stored = record.api_key is not None or record.key_unreadable
+        if stored and self.api_key is UNSET and endpoint.origin != record.endpoint.origin:
+            message = (
+                "Give api_key again: the stored one is only ever sent to the address it was stored for, "
+                "or send null to drop it."
+            )
+            raise FieldsInvalid(message, param="api_key")
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,6 +177,37 @@ async def test_a_database_that_fails_loses_nothing_and_is_logged_once(desk: Desk
     assert [record.checked_at for _, record in desk.store.records] == [at(second) for second in range(4)]
 
 
+async def test_a_cancelled_flush_loses_nothing(desk: Desk) -> None:
+    desk.store.open.clear()
+    desk.book.record("a", GOOD, at(0))
+    flush = asyncio.create_task(desk.book.flush())
+    while not desk.store.writes:
+        await asyncio.sleep(0)
+    desk.book.record("a", MISSED, at(1))
+    flush.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await flush
+    desk.store.open.set()
+    await desk.book.flush()
+    assert [(name, record.ok) for name, record in desk.store.records] == [("a", True), ("a", False)]
+    assert desk.store.states == {"a": desk.book.state("a")}
+
+
+async def test_a_flush_that_fails_by_a_bug_loses_nothing_and_says_so(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_batch: object) -> None:
+        raise ZeroDivisionError
+
+    desk.book.record("a", GOOD, at(0))
+    with monkeypatch.context() as patched:
+        patched.setattr(desk.store, "save_health", broken)
+        with pytest.raises(ZeroDivisionError):
+            await desk.book.flush()
+    await desk.book.flush()
+    assert len(desk.store.records) == 1
+
+
 async def test_what_waits_for_the_database_is_bounded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(book_module, "MAX_PENDING_RECORDS", 5)
     book = HealthBook(desk.store, Thresholds(), lambda: None)

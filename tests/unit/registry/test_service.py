@@ -185,6 +185,37 @@ async def test_a_change_that_fails_its_check_changes_nothing(world):
     await assert_alike(world)
 
 
+@pytest.mark.parametrize("url", ["https://10.0.0.5:8000", "http://10.0.0.66:8000", "http://10.0.0.5:8001"])
+async def test_a_stored_key_goes_to_no_other_address(world, url):
+    record = await world.registry.register(OWNER, ServerSpec(URL, api_key="secret"))
+    with pytest.raises(FieldsInvalid, match="Give api_key again") as caught:
+        await world.registry.change(OWNER, record.id, ServerChange(endpoint_url=url, priority=9))
+    assert caught.value.param == "api_key"
+    assert world.inspector.looks == [(URL, "secret", ())]
+    assert world.registry.servers[record.id] == record
+    moved = await world.registry.change(OWNER, record.id, ServerChange(endpoint_url=url, api_key="given"))
+    assert (moved.endpoint.url, moved.api_key) == (url, "given")
+    back = await world.registry.change(OWNER, record.id, ServerChange(endpoint_url=URL, api_key=None))
+    assert (back.endpoint.url, back.api_key) == (URL, None)
+    await world.registry.change(OWNER, record.id, ServerChange(endpoint_url=url))
+    assert [key for _, key, _ in world.inspector.looks] == ["secret", "given", None, None]
+    await assert_alike(world)
+
+
+async def test_a_stored_key_stays_where_only_the_path_changes(world):
+    record = await world.registry.register(OWNER, ServerSpec(URL, api_key="secret"))
+    after = await world.registry.change(OWNER, record.id, ServerChange(endpoint_url=f"{URL}/llm/v1"))
+    assert (after.endpoint.base_path, after.api_key) == ("/llm", "secret")
+
+
+async def test_a_key_that_cannot_be_read_now_goes_to_no_other_address_either(tmp_path):
+    async with registry_world(tmp_path) as world:
+        record = await world.registry.register(OWNER, ServerSpec(URL, api_key="secret"))
+    async with registry_world(tmp_path, encryption_key=bytes(32)) as world:
+        with pytest.raises(FieldsInvalid):
+            await world.registry.change(OWNER, record.id, ServerChange(endpoint_url=OTHER_URL))
+
+
 async def test_a_server_cannot_move_to_a_taken_endpoint(world):
     record = await world.registry.register(OWNER, SPEC)
     await world.registry.register(OWNER, ServerSpec(OTHER_URL))

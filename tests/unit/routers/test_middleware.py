@@ -67,9 +67,9 @@ async def echo(_scope, receive, send):
     await send({"type": "http.response.body", "body": message["body"]})
 
 
-async def serve(scope, *messages, app=echo, bounds=None, bypass=()):
+async def serve(scope, *messages, app=echo, bounds=None):
     wire = Wire(*messages)
-    await RequestGuard(app, bounds, bypass)(scope, wire.receive, wire.send)
+    await RequestGuard(app, bounds)(scope, wire.receive, wire.send)
     return wire
 
 
@@ -200,11 +200,17 @@ async def test_a_bug_after_the_answer_began_breaks_the_connection():
         await serve(scope_of("GET"), app=fails)
 
 
-async def test_what_has_bounds_of_its_own_is_handed_on_untouched():
-    headers = [(b"content-length", b"99999999")]
-    wire = await serve(scope_of(path="/v1/chat/completions", headers=headers), chunk(b"a"), bypass=("/v1/",))
-    assert (wire.status, wire.body) == (200, b"a")
-    assert "x-request-id" not in wire.headers
+@pytest.mark.parametrize("declared", [b"text/plain", b"application/x-www-form-urlencoded", b"", b"\xff", None])
+async def test_every_body_is_handed_on_as_json(declared):
+    seen = []
+
+    async def looks(scope, receive, send):
+        seen.append([value for name, value in scope["headers"] if name == b"content-type"])
+        await echo(scope, receive, send)
+
+    headers = [(b"content-length", b"2"), *([] if declared is None else [(b"content-type", declared)] * 2)]
+    await serve(scope_of(headers=headers), chunk(b"{}"), app=looks)
+    assert seen == [[b"application/json"]]
 
 
 async def test_other_scopes_are_handed_on():

@@ -47,6 +47,19 @@ async def test_ready_says_whether_to_send_requests(api, phase, status):
     assert ("retry-after" in answer.headers) is (status == 503)
 
 
+async def test_before_the_start_is_done_all_is_503(api):
+    del api.app.state.gateway
+    answer = await api.client.get("/ready", headers=NO_KEY)
+    assert (answer.status_code, answer.json()) == (503, {"status": "starting"})
+    assert answer.headers["retry-after"] == "1"
+    for method, path in (("GET", "/health"), ("GET", "/metrics"), ("GET", "/"), ("POST", "/admin/register")):
+        answer = await api.client.request(method, path)
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "1"
+        assert "starting" in answer.json()["error"]["message"]
+    assert (await api.client.get("/docs")).status_code == 200
+
+
 async def test_the_root_says_what_there_is_to_call(api):
     body = (await api.client.get("/", headers=NO_KEY | {"accept": "application/json"})).json()
     assert body["version"] == "1.2.3"

@@ -116,12 +116,39 @@ async def test_a_server_that_fails_its_check_is_refused_with_the_reason(api, fai
         "http://10.0.0.5:0",
         "nonsense",
         "http:// x",
+        "",
+        "http://" + "a" * 2042,
+        "http://" + "a" * 10_000,
     ],
+    ids=lambda url: repr(url)[:40],
 )
 async def test_a_url_of_bad_form_is_400(api, url):
     answer = await api.client.post("/admin/register", json={"endpoint_url": url})
     assert error_of(answer, 400)["param"] == "endpoint_url"
     assert "canary" not in answer.text
+
+
+async def test_a_refused_address_is_told_by_its_rule_and_the_setting_that_opens_it(api):
+    reason = "10.0.0.5 is private; the operator can allow it with ALLOWED_SERVER_NETWORKS=10.0.0.0/8."
+    refused = Inspection(CheckFailure.REFUSED_ADDRESS, reason, code="address_not_public")
+    server_id = await api.register("http://10.0.0.6")
+    api.world.inspector.failing[URL] = refused
+    for method, path in (("POST", ""), ("PUT", f"/{server_id}"), ("PATCH", f"/{server_id}")):
+        answer = await api.client.request(method, f"/admin/register{path}", json={"endpoint_url": URL})
+        error = error_of(answer, 400)
+        assert (error["code"], error["param"]) == ("address_not_public", "endpoint_url")
+        assert "ALLOWED_SERVER_NETWORKS" in error["message"]
+
+
+async def test_a_stored_key_is_never_sent_to_another_address(api):
+    path = f"/admin/register/{await api.register(api_key='sk-canary')}"
+    looks = len(api.world.inspector.looks)
+    error = error_of(await api.client.patch(path, json={"endpoint_url": "http://10.0.0.66"}), 422)
+    assert error["param"] == "api_key"
+    assert "Give api_key again" in error["message"]
+    assert len(api.world.inspector.looks) == looks
+    moved = await api.client.patch(path, json={"endpoint_url": "http://10.0.0.66", "api_key": None})
+    assert (moved.json()["endpoint_url"], moved.json()["has_api_key"]) == ("http://10.0.0.66", False)
 
 
 async def test_a_taken_endpoint_is_409(api):
@@ -225,9 +252,35 @@ async def test_hostile_json_is_refused(api, body, method):
     assert answer.status_code in {400, 422}
 
 
-async def test_a_body_that_is_not_declared_as_json_is_told_so(api):
-    answer = await api.client.post("/admin/register", content=json.dumps({"endpoint_url": URL}))
-    assert "Content-Type: application/json" in error_of(answer, 422)["message"]
+DECLARED = [
+    "application/x-www-form-urlencoded",
+    "text/plain",
+    "multipart/form-data",
+    "application/json; charset=x",
+    "",
+    None,
+]
+
+
+@pytest.mark.parametrize("declared", DECLARED)
+async def test_a_body_is_read_as_json_whatever_it_is_declared_as(api, declared):
+    headers = {} if declared is None else {"content-type": declared}
+    answer = await api.client.post("/admin/register", content=json.dumps({"endpoint_url": URL}), headers=headers)
+    assert answer.status_code == 201
+    path = f"/admin/servers/{answer.json()['registration_id']}/pause"
+    assert (await api.client.post(path, content=b'{"reason": "night"}', headers=headers)).json()["paused"] is True
+
+
+@pytest.mark.parametrize("declared", DECLARED)
+@pytest.mark.parametrize(
+    "body", [b"{", b"endpoint_url=x", b"\xff\xfe\xfa", b" ", b'{"a": 1} x', b'{"endpoint_url": "\xff"}']
+)
+async def test_broken_json_is_400_whatever_it_is_declared_as(api, declared, body):
+    headers = {} if declared is None else {"content-type": declared}
+    path = f"/admin/servers/{await api.register()}/pause"
+    for target in ("/admin/register", path):
+        answer = await api.client.post(target, content=body, headers=headers)
+        assert error_of(answer, 400)["code"] == "invalid_json"
 
 
 async def test_whole_numbers_may_be_written_with_a_point(api):
