@@ -89,7 +89,10 @@ BAD_FIELDS = {
     "a long model": (b'{"endpoint_url":"URL","model_name":"' + b"m" * 300 + b'"}', "model_name"),
     "no models": (b'{"endpoint_url":"URL","models":[]}', "models"),
     "models as text": (b'{"endpoint_url":"URL","models":"m"}', "models"),
-    "too many models": (json.dumps({"endpoint_url": "URL", "models": [f"m{index}" for index in range(2000)]}).encode(), "models"),
+    "too many models": (
+        json.dumps({"endpoint_url": "URL", "models": [f"m{index}" for index in range(2000)]}).encode(),
+        "models",
+    ),
     "a model that is a number": (b'{"endpoint_url":"URL","models":[1]}', "models[0]"),
     "a model named twice": (b'{"endpoint_url":"URL","models":["m","m"]}', None),
     "a key with a line break": (b'{"endpoint_url":"URL","api_key":"a\\r\\nX: 1"}', "api_key"),
@@ -97,7 +100,10 @@ BAD_FIELDS = {
     "concurrency as text": (b'{"endpoint_url":"URL","max_concurrency":"8"}', "max_concurrency"),
     "concurrency as true": (b'{"endpoint_url":"URL","max_concurrency":true}', "max_concurrency"),
     "a concurrency of 0": (b'{"endpoint_url":"URL","max_concurrency":0}', "max_concurrency"),
-    "a concurrency beyond counting": (b'{"endpoint_url":"URL","max_concurrency":1%s}' % (b"0" * 400), "max_concurrency"),
+    "a concurrency beyond counting": (
+        b'{"endpoint_url":"URL","max_concurrency":1%s}' % (b"0" * 400),
+        "max_concurrency",
+    ),
     "a priority of half": (b'{"endpoint_url":"URL","priority":0.5}', "priority"),
     "an infinite weight": (b'{"endpoint_url":"URL","weight":1e999}', "weight"),
     "a negative weight": (b'{"endpoint_url":"URL","weight":-1}', "weight"),
@@ -110,12 +116,15 @@ BAD_FIELDS = {
     "metadata with infinity": (b'{"endpoint_url":"URL","metadata":{"a":1e999}}', "metadata"),
     "metadata too deep": (b'{"endpoint_url":"URL","metadata":{"a":' + b"[" * 20 + b"]" * 20 + b"}}", "metadata"),
     "metadata too large": (b'{"endpoint_url":"URL","metadata":{"a":"' + b"x" * 20_000 + b'"}}', "metadata"),
-    "a context below nothing": (b'{"endpoint_url":"URL","capabilities":{"context_length":-1}}', "capabilities.context_length"),
+    "a context below nothing": (
+        b'{"endpoint_url":"URL","capabilities":{"context_length":-1}}',
+        "capabilities.context_length",
+    ),
     "a context beyond counting": (
         b'{"endpoint_url":"URL","capabilities":{"context_length":' + b"9" * 30 + b"}}",
         "capabilities.context_length",
     ),
-}  # fmt: skip
+}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -164,7 +173,9 @@ async def test_a_request_that_routing_cannot_read(port: int, body: bytes, code: 
         assert not answer.closes  # the body was read whole: the connection is good for the next
 
 
-@pytest.mark.parametrize("model", ["nope", "M", "m ", " m", "m\u202e", "../m", "m\0", "\U0001f600", "'; DROP TABLE model_servers;--"])
+@pytest.mark.parametrize(
+    "model", ["nope", "M", "m ", " m", "m\u202e", "../m", "m\0", "\U0001f600", "'; DROP TABLE model_servers;--"]
+)
 async def test_an_unknown_model_is_told_what_there_is(port: int, model: str) -> None:
     answer = await exchange(port, post(CHAT, json.dumps({"model": model}).encode()))
     assert answer.status == 404
@@ -176,7 +187,8 @@ async def test_an_unknown_model_is_told_what_there_is(port: int, model: str) -> 
     "target",
     ["/v1/models/nope", "/v1/models/%00", "/v1/models/%ff%fe", "/v1/models/%zz", "/v1/models/a/b/c", "/v1/models//",
      "/v1/models/" + "m" * 5000, "/v1/", "/v1/chat", "/v1/chat/completions/", "/v1/responses", "/v1/%63hat/completions",
-     "/nothing", "/admin", "/admin/", "/admin/servers/%00", "/admin/servers/..%2f..", "/admin/servers/" + "9" * 5000, "/docs/%2e%2e"],
+     "/nothing", "/admin", "/admin/", "/admin/servers/%00", "/admin/servers/..%2f..", "/admin/servers/" + "9" * 5000,
+     "/docs/%2e%2e"],
 )  # fmt: skip
 async def test_a_path_that_leads_nowhere(port: int, target: str) -> None:
     answer = await exchange(port, request("GET", target, [KEY]))
@@ -189,7 +201,11 @@ async def test_a_server_described_badly(gateway: GatewayInProcess, port: int, bo
     before = (await gateway.client.get("/admin/servers")).json()["total"]
     written = body.replace(b"URL", b"http://127.0.0.1:1")
     server_id = (await gateway.client.get("/admin/servers")).json()["servers"][0]["registration_id"]
-    for method, path in (("POST", REGISTER), ("PUT", f"/admin/register/{server_id}"), ("PATCH", f"/admin/register/{server_id}")):
+    for method, path in (
+        ("POST", REGISTER),
+        ("PUT", f"/admin/register/{server_id}"),
+        ("PATCH", f"/admin/register/{server_id}"),
+    ):
         if method == "PATCH" and written == b"{}":
             continue  # changing nothing is no mistake
         answer = await exchange(port, request(method, path, (KEY, JSON), written))
@@ -213,20 +229,26 @@ async def test_a_time_that_is_none(gateway: GatewayInProcess, port: int, until: 
     assert answer.error["param"] == "until"
 
 
-@pytest.mark.parametrize("query", ["status=ill", "status=", "status=healthy&status=ill", "status=%00", "status=" + "a" * 3000])
+@pytest.mark.parametrize(
+    "query", ["status=ill", "status=", "status=healthy&status=ill", "status=%00", "status=" + "a" * 3000]
+)
 async def test_a_filter_that_is_none(port: int, query: str) -> None:
     answer = await exchange(port, request("GET", f"/admin/servers?{query}", [KEY]))
     assert answer.status == 422
     assert answer.error["param"] == "status"
 
 
-@pytest.mark.parametrize("query", ["model=%00", "model=%ff", "owner=%ed%a0%80", "model=" + "m" * 5000, "model[]=m", "%", "&&&=&", "a=b=c"])
+@pytest.mark.parametrize(
+    "query", ["model=%00", "model=%ff", "owner=%ed%a0%80", "model=" + "m" * 5000, "model[]=m", "%", "&&&=&", "a=b=c"]
+)
 async def test_a_strange_filter_finds_nothing_or_all(port: int, query: str) -> None:
     answer = await exchange(port, request("GET", f"/admin/servers?{query}", [KEY]))
     assert answer.status == 200
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "", "\xff", "a/b;" * 99])
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "", "\xff", "a/b;" * 99]
+)
 async def test_a_body_of_another_type(port: int, content_type: str) -> None:
     headers = (KEY, ("Content-Type", content_type))
     assert (await exchange(port, request("POST", CHAT, headers, GOOD))).status == 200  # OpenAI takes it too
@@ -286,7 +308,9 @@ class TestTooLarge:
         answer = await exchange(port, post(path, GOOD, *((f"X-{index}", "1") for index in range(10_000))))
         assert (answer.status, answer.error["code"]) == (431, "headers_too_large")
 
-    @pytest.mark.parametrize("header", [("X-Long", "a" * 1_000_000), ("a" * 1_000_000, "1"), ("Cookie", "a=b; " * 5000)])
+    @pytest.mark.parametrize(
+        "header", [("X-Long", "a" * 1_000_000), ("a" * 1_000_000, "1"), ("Cookie", "a=b; " * 5000)]
+    )
     async def test_one_long_header(self, port: int, path: str, header: tuple[str, str]) -> None:
         answer = await exchange(port, post(path, GOOD, header))
         assert (answer.status, answer.error["code"]) == (431, "headers_too_large")
@@ -300,12 +324,16 @@ class TestTooLarge:
 async def test_asking_first_is_answered(port: int, path: str) -> None:
     """A client that waits for 100 gets it, then its answer; one without a key gets 401 at once."""
     async with connected(port) as connection:
-        await connection.send(request("POST", path, (KEY, JSON, ("Expect", "100-continue"), ("Content-Length", str(len(GOOD))))))
+        await connection.send(
+            request("POST", path, (KEY, JSON, ("Expect", "100-continue"), ("Content-Length", str(len(GOOD)))))
+        )
         assert await connection.interim() == 100
         await connection.send(GOOD)
         assert (await connection.answer()).status == (200 if path == CHAT else 422)
     async with connected(port) as connection:
-        await connection.send(request("POST", path, (JSON, ("Expect", "100-continue"), ("Content-Length", str(len(GOOD))))))
+        await connection.send(
+            request("POST", path, (JSON, ("Expect", "100-continue"), ("Content-Length", str(len(GOOD)))))
+        )
         answer = await connection.answer()
         assert (answer.status, answer.closes) == (401, True)
         assert answer.error["code"] == "invalid_api_key"
@@ -314,6 +342,8 @@ async def test_asking_first_is_answered(port: int, path: str) -> None:
 async def test_many_fields_are_no_hardship(port: int) -> None:
     fields = b",".join(b'"field_%d":%d' % (index, index) for index in range(50_000))
     assert (await exchange(port, post(CHAT, b'{"model":"m",' + fields + b"}"))).status == 200
-    answer = await exchange(port, post(REGISTER, b'{"endpoint_url":"http://a",' + fields[:900_000].rpartition(b",")[0] + b"}"))
+    answer = await exchange(
+        port, post(REGISTER, b'{"endpoint_url":"http://a",' + fields[:900_000].rpartition(b",")[0] + b"}")
+    )
     assert answer.status == 422
     assert len(answer.body) < 2000

@@ -170,15 +170,18 @@ def test_a_person_can_paste_what_it_prints(start: Callable[..., Demo]) -> None:
     answer = json.loads(subprocess.run(shlex.split(whole), capture_output=True, check=True).stdout)
     assert answer["choices"][0]["message"]["content"]
     snippet = text.partition("From Python")[2].partition("\n")[2].partition("\n\n")[0]
-    program = "\n".join(line.removeprefix("  ") for line in snippet.splitlines())
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
+    told = subprocess.run([sys.executable, "-c", snippet], capture_output=True, check=True, text=True)
     assert told.stdout.strip()
     docs = next(word for word in text.split() if word.endswith("/docs"))
     assert httpx2.get(docs, trust_env=False).status_code == 200
     assert demo.end(signal.SIGINT) == 130
     demo.assert_nothing_is_left(port_in(docs))
     assert list(demo.temporary.iterdir()) == []
-    assert "Traceback" not in demo.errors.read_text()
+    errors = demo.errors.read_text()
+    assert "Traceback" not in errors
+    lines = re.findall(r"^/v1/chat/completions: 200 in \d+\.\d\d s from http://127", errors, re.MULTILINE)
+    assert len(lines) in {4, 5}, "the demo's own first question may still wait in the batch when the console is ready"
+    assert re.search(r"Model server \d+ has ended. Ask again", errors)
 
 
 def test_a_killed_demo_takes_its_model_servers_along(start: Callable[..., Demo]) -> None:

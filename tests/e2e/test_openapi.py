@@ -24,6 +24,8 @@ from app.services.core.surfaces import INFERENCE_PATHS
 from tests.fakes.gateway_process import ADMIN_KEY, GatewayProcess, open_gateway
 from tests.fakes.model_server import FakeModelServer, serving
 
+pytestmark = pytest.mark.e2e
+
 load_all_checks()
 DOCUMENT = create_api("0").openapi()
 EXAMPLES = 15
@@ -128,6 +130,6 @@ def test_the_served_document_is_the_one_that_is_tested(target: Target) -> None:
     expected = json.loads(json.dumps(DOCUMENT))
     assert served["paths"] == expected["paths"]
     assert served["components"] == expected["components"]
-    assert {f"/v1/{name}" for name in ("models", "models/{model}", "chat/completions", "completions", "embeddings")} <= set(
-        served["paths"]
-    )
+    assert {
+        f"/v1/{name}" for name in ("models", "models/{model}", "chat/completions", "completions", "embeddings")
+    } <= set(served["paths"])

@@ -56,6 +56,12 @@ async def look(
     return await Inspector(server, 5).inspect(ENDPOINT, api_key, expected, engine=engine)
 
 
+async def test_a_refused_address_keeps_the_code_of_its_rule() -> None:
+    refused = await look(EndpointRefused("10.0.0.5 is private.", code="address_not_public"))
+    assert (refused.failure, refused.code) == (CheckFailure.REFUSED_ADDRESS, "address_not_public")
+    assert (await look(answered(listing("llama")))).code is None
+
+
 async def test_a_clean_pass() -> None:
     server = ScriptedServer({"/v1/models": answered(listing("llama", "qwen"))})
     inspection = await Inspector(server, 5).inspect(ENDPOINT, KEY, ["qwen"])
@@ -73,6 +79,7 @@ async def test_a_clean_pass() -> None:
             CheckFailure.UNREACHABLE,
             "connection refused",
         ),
+        (ConnectFailed("TLS: expired", ConnectFailure.TLS), CheckFailure.TLS, "TLS: expired"),
         (AnswerBroken("no answer within 5 s"), CheckFailure.UNREACHABLE, "no answer within 5 s"),
         (
             AnswerBroken("the answer is larger than 4 MiB"),
