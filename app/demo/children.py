@@ -66,9 +66,10 @@ class ModelServer:
         try:
             line = self._announcements.get(timeout=timeout_seconds)
         except queue.Empty:
-            line = b""
-        if not line:
-            raise ModelServerFailed(self._why(timeout_seconds))
+            raise ModelServerFailed(self._why(f"was not ready within {timeout_seconds:g} s")) from None
+        if not line:  # its end of the pipe is closed: it has ended, or will at once
+            self.wait_stopped(STOP_TIMEOUT_SECONDS)
+            raise ModelServerFailed(self._why(f"ended with code {self._process.returncode}"))
         said = json.loads(line)
         return Started(pid=int(said["pid"]), url=str(said["url"]), model=str(said["model"]))
 
@@ -103,9 +104,7 @@ class ModelServer:
             with stdout:
                 self._announcements.put(stdout.readline())
 
-    def _why(self, timeout_seconds: float) -> str:
-        code = self._process.poll()
-        how = f"was not ready within {timeout_seconds:g} s" if code is None else f"ended with code {code}"
+    def _why(self, how: str) -> str:
         lines = self.log_file.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_TAIL_LINES:]
         return f"The model server (process {self.pid}) {how}. The end of its log:\n" + "\n".join(lines)
 

@@ -11,6 +11,7 @@ import structlog
 from sqlalchemy import MetaData
 
 from app.utils.database import Migrations
+from app.utils.log_sinks import ConsoleSink, FileSink
 from tests.unit.utils.schemas import FIRST, write_migration
 
 
@@ -18,6 +19,8 @@ from tests.unit.utils.schemas import FIRST, write_migration
 def fresh_logging() -> Iterator[logging.Logger]:
     root = logging.getLogger()
     before = (root.level, list(root.handlers))
+    for handler in [handler for handler in root.handlers if isinstance(handler, ConsoleSink | FileSink)]:
+        root.removeHandler(handler)  # what a gateway of another test set up
     yield root
     for handler in [handler for handler in root.handlers if handler not in before[1]]:
         root.removeHandler(handler)
