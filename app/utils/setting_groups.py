@@ -142,10 +142,10 @@ class UpstreamSettings(BaseSettings):
     )
     connect_timeout_seconds: SecondsSetting = Field(5, description="How long connecting to a server may take.")
     first_token_timeout_seconds: SecondsSetting = Field(
-        120, description="How long a server may take to begin its answer."
+        120, description="How long a server may take to begin a streamed answer."
     )
     stream_idle_timeout_seconds: SecondsSetting = Field(
-        60, description="How long a stream may be silent once it has begun."
+        60, description="How long a begun stream may be silent, and how long a client may leave it unread."
     )
     request_timeout_seconds: SecondsSetting = Field(
         600, description="How long a request may take, with all its attempts and its time in the queue."
