@@ -6,10 +6,8 @@ asking) runs in a second thread. So the gateway can't outlive the command, and t
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 import shutil
-import signal
 import sys
 import tempfile
 import threading
@@ -21,7 +19,8 @@ from app.cli.connection import local_url
 from app.cli.console import Steps, print_json, print_verbatim
 from app.cli.demo_guide import DemoServer, Guide, guide_text
 from app.cli.demo_requests import RequestEcho, replace_console
-from app.cli.exits import CommandFailed, Stopped
+from app.cli.demo_signals import endings_as_exceptions, endings_held, ignore_endings
+from app.cli.exits import CommandFailed
 from app.cli.gateway_client import GatewayAddress, GatewayClient
 from app.cli.gateway_process import GatewayServer, run_gateway
 from app.cli.listener import close_all, port_of
@@ -32,8 +31,6 @@ from app.utils.config import Settings
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator
-    from types import FrameType
 
     from fastapi import FastAPI
 
@@ -66,18 +63,21 @@ def run_demo(plan: DemoPlan, sockets: list[socket.socket], steps: Steps) -> int 
         Stopped: SIGTERM came before the gateway was up.
     """
     children: list[ModelServer] = []
-    with _endings_as_exceptions():
-        folder = Path(tempfile.mkdtemp(prefix="multiverse-demo-"))
+    folder: Path | None = None
+    with endings_as_exceptions():
         try:
-            settings = demo_settings(folder, port_of(sockets))
-            if plan.model_path is not None:
-                children += start_model_servers(plan.server_count, plan.model_path, MODEL_NAME, folder)
+            with endings_held():  # else what has just begun would not be known to the end below
+                folder = Path(tempfile.mkdtemp(prefix="multiverse-demo-"))
+                settings = demo_settings(folder, port_of(sockets))
+                if plan.model_path is not None:
+                    children += start_model_servers(plan.server_count, plan.model_path, MODEL_NAME, folder)
             return _serve(_Introduction(plan, settings, children, steps), sockets)
         finally:
-            _ignore_endings()  # A second Ctrl-C must not leave half of it behind.
+            ignore_endings()  # A second Ctrl-C must not leave half of it behind.
             stop_all(children)
             close_all(sockets)
-            shutil.rmtree(folder, ignore_errors=True)
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def demo_settings(folder: Path, port: int) -> Settings:
@@ -254,35 +254,3 @@ def _serve(introduction: _Introduction, sockets: list[socket.socket]) -> int | N
     if introduction.failure is not None:
         raise introduction.failure
     return ended_by
-
-
-def _ending_signals() -> list[signal.Signals]:
-    return (
-        [signal.SIGINT, signal.SIGTERM] if sys.platform == "win32" else [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-    )
-
-
-@contextlib.contextmanager
-def _endings_as_exceptions() -> Iterator[None]:
-    """Make SIGTERM, and the closing of the terminal, an exception as Ctrl-C is one: every ``finally`` runs then."""
-
-    def stop(_signal_number: int, _frame: FrameType | None) -> None:
-        raise Stopped
-
-    def hang_up(_signal_number: int, _frame: FrameType | None) -> None:
-        signal.raise_signal(signal.SIGTERM)  # to whoever handles that now: the line above, or the gateway's server
-
-    previous = {number: signal.getsignal(number) for number in _ending_signals()}
-    signal.signal(signal.SIGTERM, stop)
-    if sys.platform != "win32":
-        signal.signal(signal.SIGHUP, hang_up)
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def _ignore_endings() -> None:
-    for number in _ending_signals():
-        signal.signal(number, signal.SIG_IGN)

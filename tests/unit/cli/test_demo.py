@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 import socket
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from app.cli import demo as module
 from app.cli.console import Steps
-from app.cli.demo_run import choose_model, demo_settings
-from app.cli.exits import CommandFailed
+from app.cli.demo_run import DemoPlan, choose_model, demo_settings, run_demo
+from app.cli.exits import CommandFailed, Stopped
 from app.cli.listener import close_all, port_of
 from app.cli.local_engines import LocalEngine
 from app.demo.bundled import ENGINE_PACKAGE, MODEL_PACKAGE, MissingPackages, find_bundled_model
@@ -121,3 +124,23 @@ def test_a_model_that_can_chat_is_chosen() -> None:
     assert choose_model(["nomic-embed-text", "BGE-large", "qwen3"]) == "qwen3"
     with pytest.raises(CommandFailed, match="chat"):
         choose_model(["all-MiniLM"])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent in another way there")
+@pytest.mark.parametrize(("number", "error"), [(signal.SIGTERM, Stopped), (signal.SIGINT, KeyboardInterrupt)])
+def test_an_end_in_the_moment_of_the_start_leaves_no_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: signal.Signals, error: type[BaseException]
+) -> None:
+    folder = tmp_path / "demo"
+
+    def make_folder_and_be_ended(*, prefix: str) -> str:
+        folder.mkdir()
+        signal.raise_signal(number)
+        return str(folder) if prefix else ""
+
+    monkeypatch.setattr(tempfile, "mkdtemp", make_folder_and_be_ended)
+    before = signal.getsignal(number)
+    with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(error):
+        run_demo(DemoPlan((), None, 0, 1.0, as_json=True), [listener], Steps())
+    assert not folder.exists()
+    assert signal.getsignal(number) is before
