@@ -287,18 +287,3 @@ async def test_a_pipelined_request_behind_a_large_body_is_served(house: House) -
                 length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
                 await reader.readexactly(length)
         writer.close()
-
-
-async def test_stray_line_ends_keep_no_connection_open() -> None:
-    async with open_house("door") as house:
-        reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
-        writer.write(b"GET /v1/models HTTP/1.1\r\nhost: x\r\n\r\n")
-        async with asyncio.timeout(10):
-            await reader.readuntil(b"}}")
-            waiting = house.plane.waiting
-            assert not waiting
-            writer.write(b"\r\n")
-            await until(lambda: waiting)
-            house.tick(house.plane.bounds.header_ticks + 1)
-            assert await reader.read() == b""
-        writer.close()

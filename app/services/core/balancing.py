@@ -3,6 +3,9 @@
 Two are drawn at random, the less loaded one is taken (Mitzenmacher 2001). Between idle servers the draw alone
 decides, so that traffic spreads; the time to the first token breaks ties only between busy ones. Higher ``priority``
 goes first while it has room; servers that just failed come last.
+
+``choose`` looks at every server and knows all the rules. ``draw`` knows the one case that makes up nearly all: both
+servers drawn among equals are fit. It never takes one that ``choose`` would not.
 """
 
 from __future__ import annotations
@@ -15,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from app.services.core.board import Board, Lane
-    from app.services.core.snapshot import Candidate
+    from app.services.core.snapshot import Candidate, Route
 
-__all__ = ["Cooling", "Full", "choose"]
+__all__ = ["Cooling", "Full", "choose", "draw"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,43 @@ class Cooling:
 
 
 _FULL = Full()
+
+
+def draw(route: Route, board: Board, now: float, random: Callable[[], float]) -> Candidate | None:
+    """Choose a server for a first attempt among equals; None when it takes a closer look (``choose``).
+
+    Args:
+        route: the model's servers; ``even`` of them are equals.
+        board: the live figures.
+        now: monotonic seconds.
+        random: uniform floats in [0, 1).
+    """
+    count, ready = route.even, route.ready
+    if count == 0:
+        return None
+    place = int(random() * count) if count > 1 else 0
+    first = ready[place]
+    one = _fit_lane(first, board, now)
+    if one is None or count == 1:
+        return first if one is not None else None
+    other = int(random() * (count - 1))
+    second = ready[other if other < place else other + 1]
+    two = _fit_lane(second, board, now)
+    if two is None:
+        return None
+    if one.in_flight == two.in_flight:
+        is_first = one.in_flight == 0 or one.first_token_ewma_seconds <= two.first_token_ewma_seconds
+    else:
+        is_first = one.in_flight < two.in_flight
+    return first if is_first else second
+
+
+def _fit_lane(candidate: Candidate, board: Board, now: float) -> Lane | None:
+    """The lane of a server that may be taken without a second thought; None for any other, and for a new one."""
+    lane, limit = board.lanes.get(candidate.server.id), candidate.server.max_concurrency
+    if lane is None or lane.suspect_until > now or lane.cooling_until > now:
+        return None
+    return lane if limit is None or lane.in_flight < limit else None
 
 
 def choose(

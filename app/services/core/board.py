@@ -6,13 +6,17 @@ end, read by the choice of the next server. Times are monotonic seconds and come
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Container
 
-__all__ = ["Board", "Lane"]
+__all__ = ["GAP_BOUNDS_SECONDS", "Board", "Lane"]
 
+GAP_BOUNDS_SECONDS: Final = (
+    0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+)  # fmt: skip
+"""Upper bounds of the buckets of ``Lane.gaps``: finest where servers write, between 5 and 200 tokens a second."""
 _SUSPECT_SECONDS = 1.0
 _SUSPECT_LONGEST_SECONDS = 10.0
 _FIRST_TOKEN_WEIGHT = 0.1
@@ -24,13 +28,18 @@ class Lane:
 
     ``first_token_ewma_seconds`` is 0.0 until the first answer. ``suspect_until`` marks a server that just failed: it
     is taken only when no other is there. ``cooling_until`` marks one that asked to be left alone (429, 503 with
-    Retry-After): it is not taken at all.
+    Retry-After): it is not taken at all. The rest is counted for the operator: ``ejections`` is how often the server
+    became suspect, ``gaps`` how many gaps between the events of streams fell into each bucket of
+    ``GAP_BOUNDS_SECONDS`` (the last is beyond them), ``gap_seconds_total`` their sum.
     """
 
     __slots__ = (
         "cooling_until",
+        "ejections",
         "failures_in_a_row",
         "first_token_ewma_seconds",
+        "gap_seconds_total",
+        "gaps",
         "in_flight",
         "refuses_stream_options",
         "suspect_until",
@@ -43,6 +52,9 @@ class Lane:
         self.suspect_until = 0.0
         self.cooling_until = 0.0
         self.refuses_stream_options = False
+        self.ejections = 0
+        self.gaps = [0] * (len(GAP_BOUNDS_SECONDS) + 1)
+        self.gap_seconds_total = 0.0
 
     def answered(self, first_token_seconds: float) -> None:
         """Note that a good answer began."""
@@ -58,6 +70,7 @@ class Lane:
             return  # several requests lost to one crash are one failure
         doubled = _SUSPECT_SECONDS * 2.0 ** min(self.failures_in_a_row, 10)
         self.failures_in_a_row += 1
+        self.ejections += 1
         self.suspect_until = now + min(doubled, _SUSPECT_LONGEST_SECONDS)
 
     def cleared(self) -> None:

@@ -35,7 +35,9 @@ def forwarded_body(body: bytes, seen: Peek, model: ModelEntry, *, ask_usage: boo
         RequestInvalid: a member that has to be replaced stands there twice, or among too many others to be found in
             the time that one request may take.
     """
-    asks = seen.stream is True and ask_usage and not seen.wants_usage
+    asks = ask_usage and seen.stream is True and not seen.wants_usage
+    if not asks and model.upstream_name == model.name:
+        return body, False
     names = ["model"] if model.upstream_name != model.name else []
     adds = asks and seen.stream_options is msgspec.UNSET
     if asks and not adds:

@@ -15,8 +15,10 @@ from app.services.core.errors import BodyTooLarge, HeadTooLarge, RequestInvalid,
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["ends_connection", "judge_head", "judge_head_size"]
+__all__ = ["FRAMING_HEADERS", "ends_connection", "judge_head", "judge_head_size"]
 
+FRAMING_HEADERS = frozenset((b"host", b"transfer-encoding", b"content-length", b"upgrade", b"connection"))
+"""The headers that ``judge_head`` looks at."""
 _VERSIONS = frozenset(("1.0", "1.1", "2", "3"))
 """As ASGI writes them: what came as HTTP/2 never says "2.0"."""
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:%\[\]-]*")

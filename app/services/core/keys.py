@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ADMIN_KEY_MIN_CHARACTERS",
+    "CREDENTIAL_HEADERS",
     "KEY_MAX_CHARACTERS",
     "RANDOM_BYTES",
     "KeyForm",
@@ -53,6 +54,8 @@ _MINTED = re.compile(rf"{_PREFIX}([0-9A-Za-z]{{{_RANDOM_CHARACTERS}}})([0-9A-Za-
 _CREDENTIAL = re.compile(rb"[\x21-\x7e]{1,%d}" % KEY_MAX_CHARACTERS)
 _AUTHORIZATION = b"authorization"
 _X_API_KEY = b"x-api-key"
+CREDENTIAL_HEADERS = frozenset((_AUTHORIZATION, _X_API_KEY))
+"""The headers that ``extract_credential`` looks at."""
 _BEARER = b"bearer"
 _HOW_TO_SEND = "Send your key as 'Authorization: Bearer <key>' or 'X-API-Key: <key>'."
 

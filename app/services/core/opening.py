@@ -10,7 +10,7 @@ from app.services.core.retry import Failure, classify_status
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Events", "Failed", "Opening", "Unusable", "Whole", "judge_opening"]
+__all__ = ["AnswerHead", "Events", "Failed", "Opening", "Unusable", "Whole", "judge_opening"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,29 @@ _LONGEST_NUMBER = 5
 Opening = Events | Whole | Failed | Unusable
 _EVENTS = Events()
 _WHOLE = Whole()
+
+
+class AnswerHead:
+    """Status and headers (names in lower case) of an answer. One that is met again is judged once."""
+
+    __slots__ = ("_opening", "_stream_opening", "headers", "status")
+
+    def __init__(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self.status = status
+        self.headers = headers
+        self._opening: Opening | None = None
+        self._stream_opening: Opening | None = None
+
+    def opening(self, *, wants_stream: bool) -> Opening:
+        """What it promises to a request that asked for a stream or did not."""
+        known = self._stream_opening if wants_stream else self._opening
+        if known is None:
+            known = judge_opening(self.status, self.headers, wants_stream=wants_stream)
+            if wants_stream:
+                self._stream_opening = known
+            else:
+                self._opening = known
+        return known
 
 
 def judge_opening(status: int, headers: Iterable[tuple[bytes, bytes]], *, wants_stream: bool) -> Opening:

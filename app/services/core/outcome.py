@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import msgspec
 
-if TYPE_CHECKING:
-    from app.services.core.usage import Usage
+from app.services.core.usage import Usage
 
 __all__ = ["CLIENT_LEFT", "Outcome"]
 
@@ -14,9 +12,11 @@ CLIENT_LEFT = 499
 """nginx's status for a client that closed before the answer; only ever seen in logs and figures."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a request, for figures and the log. Never a prompt, an answer or a key."""
+class Outcome(msgspec.Struct, frozen=True, gc=False):
+    """What became of a request, for figures, the log and traces. Never a prompt, an answer or a key.
+
+    A struct, because one is made for every request: a frozen dataclass takes ten times as long to make.
+    """
 
     request_id: str
     client: str
@@ -30,4 +30,13 @@ class Outcome:
     attempts: int
     duration_seconds: float
     first_token_seconds: float | None
+    """From sending the request to a server to the first bytes of its answer."""
     usage: Usage
+    ended_at: float = 0.0
+    """Unix time, in seconds."""
+    events: int = 0
+    """Events of a stream that went to the client."""
+    trace: bytes = b""
+    """The ``traceparent`` that went to the server; empty where there was none."""
+    parent: bytes = b""
+    """The ``traceparent`` that came from the client, where it was valid."""

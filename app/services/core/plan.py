@@ -6,7 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
-from app.services.core.balancing import Cooling, Full, choose
+import msgspec
+
+from app.services.core.balancing import Cooling, Full, choose, draw
 from app.services.core.errors import GatewayError, ModelNotFound, Unavailable
 from app.services.core.retry import RETRY_AFTER_SECONDS
 from app.services.core.snapshot import Candidate, Route, Snapshot
@@ -22,8 +24,7 @@ _NAMES_SHOWN = 20
 _PATIENCE_SECONDS = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Forward:
+class Forward(msgspec.Struct, frozen=True, gc=False):
     """Send it to this server."""
 
     candidate: Candidate
@@ -58,6 +59,10 @@ def plan(
     route = snapshot.routes.get(model)
     if route is None:
         return Refuse(unknown_model(model, snapshot))
+    if not tried:
+        drawn = draw(route, board, now, random)
+        if drawn is not None:
+            return Forward(drawn)
     chosen = choose(route.ready, board, tried, now, random)
     if chosen is None or isinstance(chosen, Cooling):
         chosen = choose(route.standby, board, tried, now, random) or chosen

@@ -12,9 +12,10 @@ import msgspec
 
 from app.services.core import sse
 from app.services.core.splice import set_member
+from app.services.core.template import Template
 from app.services.core.usage import Usage, read_answer, usage_of_events
 
-__all__ = ["AnswerUnusableError", "EventRelay", "WholeAnswer"]
+__all__ = ["AnswerUnusableError", "EventRelay", "WholeAnswer", "whole_answer"]
 
 MAX_EVENT_BYTES = 262144
 _FIRST_EVENTS = 16
@@ -44,12 +45,14 @@ class EventRelay:
     them. But a completion of several prompts has more, and some engines know no ``n`` and make one. So, besides, each
     choice that was seen must have ended, and ``[DONE]`` stands for those that were never seen. Seen are the choices in
     the first events, where those made side by side begin, and in all events after the first ``finish_reason``, where
-    those made in turn begin; with several choices, in all events. Else an event is not decoded.
+    those made in turn begin; with several choices, in all events. Else an event is not decoded: one line of data that
+    neither says how a choice ended nor holds figures or an error goes on after a few searches.
 
     Args:
         model: the JSON string to put back as ``model``, or None where the server uses the client's own name.
         hide_usage: keep back the closing usage event, which the gateway asked for and the client did not.
         choices: how many choices the client asked for, as ``n``.
+        may_be_more: whether there may be more choices than that: a completion of several prompts.
     """
 
     __slots__ = (
@@ -58,22 +61,31 @@ class EventRelay:
         "_figures",
         "_hide_usage",
         "_model",
+        "_plain_from",
         "_seen",
         "_splitter",
         "_watched_events",
         "done",
         "events",
+        "misses",
         "opened",
+        "template",
     )
 
-    def __init__(self, model: bytes | None, *, hide_usage: bool, choices: int = 1) -> None:
+    def __init__(self, model: bytes | None, *, hide_usage: bool, choices: int = 1, may_be_more: bool = True) -> None:
         self._splitter = sse.EventSplitter(MAX_EVENT_BYTES)
         self._model = model
         self._hide_usage = hide_usage
         self._choices = choices
         self._seen: set[int] = set()
         self._ended: set[int] = set()
-        self._watched_events: float = _FIRST_EVENTS if choices == 1 else inf
+        self._watched_events: float = inf if choices > 1 else _FIRST_EVENTS if may_be_more else 1
+        self._plain_from: float = inf
+        """From this event on most may pass unseen; where all are watched, there is none."""
+        self.template: Template | None = None
+        """What most events to come are like; None where none may pass unread."""
+        self.misses = 0
+        """How many events were unlike it since one was like it."""
         self._figures = b""
         self.events = 0
         self.opened = False
@@ -93,6 +105,13 @@ class EventRelay:
             AnswerUnusableError: an error event, a first event that is not JSON, an event without end, or ``[DONE]``
                 before every choice was finished.
         """
+        if self.events >= self._plain_from and self._is_plain(data):
+            self._learn(data)
+            if self._model is None:
+                self.events += 1
+                return data
+        else:
+            self.template = None
         try:
             block = self._splitter.feed(data)
         except sse.EventOverflowError:
@@ -139,7 +158,8 @@ class EventRelay:
                 self._seen.add(index)
                 if ended:
                     self._ended.add(index)
-                    self._watched_events = inf
+                    self._watched_events = self._plain_from = inf
+                    self.template = None
 
     def _all_seen_ended(self) -> bool:
         """``[DONE]`` alone proves nothing: llama-cpp-python sends it when it is cut."""
@@ -154,8 +174,20 @@ class EventRelay:
                 raise AnswerUnusableError(fault, b"".join(kept) if self.opened else b"")
             if not (self._hide_usage and sse.is_usage_only(event)):
                 kept.append(event if self._model is None else _with_model(event, self._model))
-        self.opened = True
+        if not self.opened:
+            self.opened = True
+            self._plain_from = inf if self._ended else self._watched_events
         return b"".join(kept)
+
+    def _is_plain(self, data: bytes) -> bool:
+        """Whether this is one event that only goes on."""
+        return sse.is_plain(data) and not self._splitter.pending and not (self._hide_usage and sse.lacks_choices(data))
+
+    def _learn(self, event: bytes) -> None:
+        """Learn what the next events may be like; ever less often where they are not."""
+        self.misses += 1
+        if self.misses & (self.misses - 1) == 0:
+            self.template = Template.of(event, self._model)
 
     def _fault(self, event: bytes) -> str | None:
         if sse.is_error(event):
@@ -195,16 +227,22 @@ class WholeAnswer:
         Raises:
             AnswerUnusableError: it is not a JSON object, or it is an error under a status of success.
         """
-        body = self.release()
-        try:
-            usage, is_error = read_answer(body)
-        except ValueError as error:
-            raise AnswerUnusableError(str(error)) from None
-        if is_error:
-            raise AnswerUnusableError("the server reported an error under a status of success")
-        if self._model is not None:
-            body = _spliced(body, self._model)
-        return body, usage
+        return whole_answer(self.release(), self._model)
+
+
+def whole_answer(body: bytes, model: bytes | None) -> tuple[bytes, Usage | None]:
+    """Check a whole answer; return it with the client's model name (None: it has it), and the engine's figures.
+
+    Raises:
+        AnswerUnusableError: it is not a JSON object, or it is an error under a status of success.
+    """
+    try:
+        usage, is_error = read_answer(body)
+    except ValueError as error:
+        raise AnswerUnusableError(str(error)) from None
+    if is_error:
+        raise AnswerUnusableError("the server reported an error under a status of success")
+    return body if model is None else _spliced(body, model), usage
 
 
 def _is_whole(event: bytes) -> bool:

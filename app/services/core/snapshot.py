@@ -31,6 +31,8 @@ class Route:
 
     ``ready`` may be chosen now, best priority first. ``standby`` holds servers whose state is not known yet: they are
     tried only when none is ready. ``registered`` counts every server that has the model, whatever its state.
+    ``even`` says how many of the first in ``ready`` are of one priority and one weight, if all of that priority are:
+    between them a draw needs no sums.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Route:
     down: tuple[Candidate, ...]
     registered: int
     context_length: int | None
+    even: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +89,21 @@ def _route(name: str, candidates: list[Candidate]) -> Route:
     ]
     fit.sort(key=lambda candidate: -candidate.server.priority)
     lengths = [candidate.model.context_length for candidate in candidates if candidate.model.context_length]
+    ready = _with_health(fit, HealthStatus.HEALTHY)
     return Route(
         name=name,
-        ready=_with_health(fit, HealthStatus.HEALTHY),
+        ready=ready,
         standby=_with_health(fit, HealthStatus.UNKNOWN),
         down=_with_health(fit, HealthStatus.UNHEALTHY),
         registered=len(candidates),
         context_length=max(lengths, default=None),
+        even=_even(ready),
     )
+
+
+def _even(ready: tuple[Candidate, ...]) -> int:
+    best = [candidate.server for candidate in ready if candidate.server.priority == ready[0].server.priority]
+    return len(best) if len({server.weight for server in best}) == 1 else 0
 
 
 def _with_health(candidates: list[Candidate], health: HealthStatus) -> tuple[Candidate, ...]:

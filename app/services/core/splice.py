@@ -108,7 +108,7 @@ def _value_of_only_key(text: bytes, literal: bytes, key: int) -> int | None:
 
 def _scan(text: bytes, position: int, names: Sequence[str]) -> dict[str, slice]:
     """Go through all members, once."""
-    longest = max(map(len, names)) * len(rb"\u0065") + len(b'""')
+    longest = max(map(len, names), default=0) * len(rb"\u0065") + len(b'""')
     found: dict[str, slice] = {}
     depth, awaited = 0, None
     for token in _tokens(_without_escapes(text), position):

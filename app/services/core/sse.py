@@ -22,6 +22,7 @@ __all__ = [
     "has_data",
     "is_done",
     "is_error",
+    "is_plain",
     "is_usage_only",
     "lacks_choices",
     "says_more",
@@ -32,6 +33,8 @@ PING = b": ping\n"
 openai-python up to 2.37 and openai-go see an empty event."""
 DONE = b"data: [DONE]\n\n"
 
+_OBJECT_LINE = (b"data: {", b"data:{")
+_NULL = (b":null", b": null")
 _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 _HIGHEST_INDEX = 65535
 """Beyond it an index is nonsense: the sets of those seen must stay small."""
@@ -101,6 +104,19 @@ def data_of(event: bytes) -> bytes:
 def has_data(event: bytes) -> bool:
     """Whether an event carries data: comments and bare field lines open no gate."""
     return event.startswith(b"data:") or b"\ndata:" in event
+
+
+def is_plain(block: bytes) -> bool:
+    """Whether this is one event of one line that says nothing but how an answer goes on.
+
+    No end of a choice, no figures, no error and no ``[DONE]``. A quick look: what only might say more is not plain.
+    """
+    if not (block.startswith(_OBJECT_LINE) and block.endswith(b"}\n\n") and block.find(b"\n") == len(block) - 2):
+        return False
+    reason = block.find(b'_reason"')
+    if reason >= 0 and not (block.startswith(_NULL, reason + 8) and block.find(b'_reason"', reason + 8) < 0):
+        return False
+    return block.find(b'_tokens"') < 0 and block.find(b'"error"') < 0
 
 
 def is_done(event: bytes) -> bool:

@@ -7,10 +7,22 @@ from urllib.parse import unquote_to_bytes
 
 from app.services.core.errors import MethodNotAllowed, NotFound
 
-__all__ = ["INFERENCE_PATHS", "PREFIX", "STREAMING_PATHS", "Inference", "ListModels", "OneModel", "Preflight", "match"]
+__all__ = [
+    "COMPLETIONS",
+    "INFERENCE_PATHS",
+    "PREFIX",
+    "STREAMING_PATHS",
+    "Inference",
+    "ListModels",
+    "OneModel",
+    "Preflight",
+    "match",
+]
 
 PREFIX = b"/v1/"
-INFERENCE_PATHS = frozenset(("/v1/chat/completions", "/v1/completions", "/v1/embeddings"))
+COMPLETIONS = "/v1/completions"
+"""The one that takes several prompts at once."""
+INFERENCE_PATHS = frozenset(("/v1/chat/completions", COMPLETIONS, "/v1/embeddings"))
 """Forwarded with POST to the same path of a server."""
 STREAMING_PATHS = INFERENCE_PATHS - {"/v1/embeddings"}
 """Those whose answers may come as events."""

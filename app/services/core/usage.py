@@ -6,7 +6,6 @@ aborted stream, an engine that does not count) the figures are estimated and mar
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -24,8 +23,7 @@ MOST_TOKENS = 10**9
 """Figures beyond it are taken for nonsense: sums of them would outgrow what the ledger can store."""
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """Tokens of one answer. ``estimated`` says that no engine counted them."""
 
     prompt_tokens: int
@@ -40,9 +38,12 @@ class _Figures(msgspec.Struct, gc=False):
     output_tokens: int | None = None
 
 
+_ABSENT = msgspec.Raw(b"null")
+
+
 class _Answer(msgspec.Struct, gc=False):
     usage: _Figures | None = None
-    error: msgspec.Raw = msgspec.Raw(b"null")  # in a union Raw would not be taken
+    error: msgspec.Raw = _ABSENT  # in a union Raw would not be taken
 
 
 class _Event(msgspec.Struct, gc=False):
@@ -72,7 +73,7 @@ def read_answer(body: bytes) -> tuple[Usage | None, bool]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         kind = "HTML" if body.lstrip()[:1] == b"<" else "something that is not JSON"
         raise ValueError(f"the server answered with {kind}") from None
-    return usage, bytes(error) not in _NO_ERROR
+    return usage, error is not _ABSENT and bytes(error) not in _NO_ERROR
 
 
 def _figures_and_error(body: bytes) -> tuple[Usage | None, msgspec.Raw]:

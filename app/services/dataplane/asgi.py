@@ -60,9 +60,12 @@ class _AsgiCall:
             self._paused = True
             self.exchange.pause()
 
-    def end(self) -> None:
+    def write_chunk(self, data: bytes, start: int) -> None:
+        self.write(data[start:-2])
+
+    def end(self, data: bytes = b"") -> None:
         self._ended = True
-        self._put({"type": "http.response.body", "body": b"", "more_body": False})
+        self._put({"type": "http.response.body", "body": data, "more_body": False})
 
     def cut(self) -> None:
         self._ended = True  # without a last message the ASGI server closes the connection
@@ -134,7 +137,8 @@ class AsgiDoor:
     def _receive_head(self, scope: Message, peer: str) -> Reply | Call:
         headers: list[tuple[bytes, bytes]] = list(scope["headers"])
         path: bytes = scope.get("raw_path") or scope["path"].encode()
-        size_bytes = len(path) + len(scope.get("query_string", b""))
+        query = scope.get("query_string", b"")
+        size_bytes = len(path) + bool(query) + len(query)
         size_bytes += sum(len(name) + len(value) + 4 for name, value in headers)
         judge_head_size(len(headers), size_bytes, self._bounds.header_count, self._bounds.header_bytes)
         version = scope.get("http_version", "1.1")

@@ -6,16 +6,19 @@ Good bytes it hands to the exchange, which owns the client; of failures it tells
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 
 from app.services.core.answers import client_error
+from app.services.core.board import GAP_BOUNDS_SECONDS
 from app.services.core.errors import EndpointRefused, RequestInvalid
 from app.services.core.forwarding import forwarded_body
-from app.services.core.opening import Events, Failed, Unusable, Whole, judge_opening
-from app.services.core.relay import AnswerUnusableError, EventRelay, WholeAnswer
+from app.services.core.opening import AnswerHead, Events, Failed, Unusable, Whole
+from app.services.core.relay import AnswerUnusableError, EventRelay, WholeAnswer, whole_answer
 from app.services.core.retry import Failure, blames_server
+from app.services.core.surfaces import COMPLETIONS
 from app.services.core.usage import BYTES_PER_TOKEN, Usage, estimate
 from app.services.dataplane.link import ConnectFailed, ConnectFailure
 
@@ -44,6 +47,7 @@ class Attempt:
         "_dialling",
         "_exchange",
         "_lane",
+        "_last_at",
         "_passing",
         "_plane",
         "_relay",
@@ -70,7 +74,7 @@ class Attempt:
         self._status = 0
         self._asked_usage = self._without_options = self._passing = self.relaying = False
         self._silent_ticks = self._sent_bytes = 0
-        self._sent_at = 0.0
+        self._sent_at = self._last_at = 0.0
         self.first_token_seconds: float | None = None
 
     def start(self) -> None:
@@ -84,12 +88,13 @@ class Attempt:
 
     def close(self) -> None:
         """Stop the work, whatever its state, and give the place on the server back. Once."""
-        upstream, self._upstream = self._upstream, None
-        if upstream is not None:
-            upstream.abort()
-        dialling, self._dialling = self._dialling, None
-        if dialling is not None:
-            dialling.cancel()
+        self._relay = None
+        if self._upstream is not None:
+            self._upstream.abort()
+            self._upstream = None
+        if self._dialling is not None:
+            self._dialling.cancel()
+            self._dialling = None
         self._lane.in_flight -= 1
 
     def _dial(self, destination: Destination) -> None:
@@ -133,10 +138,10 @@ class Attempt:
         self._silent_ticks = 0
         self._sent_at = self._plane.clock()
         call = exchange.call
-        head = b"%b%b\r\nvia: %b\r\ncontent-length: %d\r\n\r\n" % (
+        head = b"%b%b%bcontent-length: %d\r\n\r\n" % (
             destination.head(call.path),
             call.request_id,
-            call.via,
+            call.passed_on,
             len(body),
         )
         upstream.send(self, head, body)
@@ -145,14 +150,39 @@ class Attempt:
 
     # -- what the connection tells
 
-    def on_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+    def on_whole(self, head: AnswerHead, body: bytes) -> None:
+        """Take a good answer that came at once."""
+        self._upstream = None
+        if type(head.opening(wants_stream=self._exchange.wants_stream)) is not Whole:
+            self._take_apart(head, body)
+            return
+        self._status = head.status
+        try:
+            body, usage = whole_answer(body, self._public_model())
+        except AnswerUnusableError as error:
+            self._cut(error)
+        else:
+            self._finish_whole(body, usage)
+
+    def _take_apart(self, head: AnswerHead, body: bytes) -> None:
+        """Take it step by step; after each this attempt may be over."""
+        self.on_head(head)
+        if self._relay is not None:
+            self.on_body(body)
+        if self._relay is not None:
+            self.on_end()
+
+    def on_head(self, head: AnswerHead) -> None:
         """Judge the head of an answer."""
-        self._status = status
-        opening = judge_opening(status, headers, wants_stream=self._exchange.wants_stream)
+        self._status = head.status
+        opening = head.opening(wants_stream=self._exchange.wants_stream)
         match opening:
             case Events():
                 self._relay = EventRelay(
-                    self._public_model(), hide_usage=self._asked_usage, choices=self._exchange.seen.choices or 1
+                    self._public_model(),
+                    hide_usage=self._asked_usage,
+                    choices=self._exchange.seen.choices or 1,
+                    may_be_more=self._exchange.call.path == COMPLETIONS,
                 )
             case Whole():
                 self._relay = WholeAnswer(self._public_model())
@@ -162,6 +192,26 @@ class Attempt:
                 self._unusable(reason)
             case _:
                 assert_never(opening)
+
+    def on_chunk(self, data: bytes, start: int) -> None:
+        """Relay one chunk: as it came, where it holds an event like the one before. All on one level: it is hot."""
+        relay = self._relay
+        template = relay.template if type(relay) is EventRelay else None
+        if template is None or not template.fits(data, start, len(data) - 2):
+            self.on_body(data[start:-2])
+            return
+        relay.events += 1  # type: ignore[union-attr]
+        relay.misses = 0  # type: ignore[union-attr]
+        now, lane, exchange = self._plane.clock(), self._lane, self._exchange
+        gap = now - self._last_at
+        self._last_at = now
+        lane.gaps[bisect_left(GAP_BOUNDS_SECONDS, gap)] += 1
+        lane.gap_seconds_total += gap
+        self._silent_ticks = exchange.quiet_ticks = 0
+        if template.renames:
+            exchange.client.write(template.filled(data, start, len(data) - 2))
+        else:
+            exchange.client.write_chunk(data, start)
 
     def on_body(self, data: bytes) -> None:
         """Relay bytes of an answer. Comments before the first event are no sign of life: proxies make them."""
@@ -173,9 +223,7 @@ class Attempt:
                 self._cut(error)
                 return
             if block:
-                self._silent_ticks = 0
-                if not self.relaying:
-                    self._began()
+                self._note_gap()
                 self._exchange.pass_events(block)
             elif self.relaying:
                 self._silent_ticks = 0
@@ -246,6 +294,12 @@ class Attempt:
         if self._silent_ticks > (limits.idle_ticks if self.relaying else longest):
             self._unusable("the server fell silent", Failure.SILENT)
 
+    @property
+    def events(self) -> int:
+        """How many events of a stream were relayed."""
+        relay = self._relay
+        return relay.events if type(relay) is EventRelay else 0
+
     def partial_usage(self) -> Usage | None:
         """What a stream that did not end has taken so far, estimated."""
         relay = self._relay
@@ -253,9 +307,23 @@ class Attempt:
 
     # -- ends and failures
 
+    def _note_gap(self) -> None:
+        """Note that events came, the first or later ones."""
+        if not self.relaying:
+            self._began()
+            return
+        self._silent_ticks = 0
+        now = self._plane.clock()
+        gap = now - self._last_at
+        self._last_at = now
+        self._lane.gaps[bisect_left(GAP_BOUNDS_SECONDS, gap)] += 1
+        self._lane.gap_seconds_total += gap
+
     def _began(self) -> None:
         self.relaying = True
-        self.first_token_seconds = self._plane.clock() - self._sent_at
+        self._silent_ticks = 0
+        self._last_at = self._plane.clock()
+        self.first_token_seconds = self._last_at - self._sent_at
         if self._without_options:
             self._lane.refuses_stream_options = True  # it answers where these are left out
         self._lane.answered(self.first_token_seconds)
@@ -272,8 +340,12 @@ class Attempt:
             self._refused_by_server(relay.release())
             return
         body, usage = relay.end()
+        self._finish_whole(body, usage)
+
+    def _finish_whole(self, body: bytes, usage: Usage | None) -> None:
         self._began()
-        self._exchange.finish_whole(status, body, usage or estimate(len(self._exchange.body), len(body) // 4), None)
+        told = usage or estimate(len(self._exchange.body), len(body) // BYTES_PER_TOKEN)
+        self._exchange.finish_whole(self._status, body, told, None)
 
     def _refused_by_server(self, body: bytes) -> None:
         """Pass a refusal on in our envelope. If it was our own wish for figures that was refused: without it, again."""

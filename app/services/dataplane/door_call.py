@@ -29,6 +29,7 @@ class DoorCall:
     """One request on a door: the client's side of an exchange, and what uvicorn takes for its cycle."""
 
     __slots__ = (
+        "_batch",
         "_chunked",
         "_door",
         "_parts",
@@ -38,40 +39,57 @@ class DoorCall:
         "exchange",
         "head_only",
         "keep_alive",
-        "message_event",
+        "late",
         "response_complete",
         "size_bytes",
+        "transport",
     )
 
+    message_event = _NO_EVENT
+
     def __init__(
-        self, door: GuardedDoor, call: Call | None, *, keep_alive: bool, chunked: bool, head_only: bool
+        self,
+        door: GuardedDoor,
+        call: Call | None,
+        *,
+        keep_alive: bool,
+        chunked: bool,
+        head_only: bool,
+        whole: bool = False,
     ) -> None:
+        """Args: chunked: whether the client knows chunks; whole: whether the request's last byte has come."""
         self._door = door
+        self._batch = door.batch
+        self.transport = door.transport
         self._chunked = chunked
-        self._whole = False
+        self._whole = whole
+        self.late = b""
         self.call = call
         self.keep_alive = keep_alive
         self.head_only = head_only
         self.exchange: Exchange | None = None
-        self._parts: list[bytes | bytearray] = []
+        self._parts: list[bytes | bytearray] | None = None
         self.size_bytes = 0
-        self.message_event = _NO_EVENT
-        self.disconnected = False
-        self.response_complete = False
+        self.disconnected = self.response_complete = False
 
     def keep(self, part: bytes) -> None:
         """Keep a piece of the body. Tiny chunks are gathered: each by itself would take 50 octets more."""
-        if len(self._parts) < _MOST_PARTS:
-            self._parts.append(part)
-        elif len(self._parts) == _MOST_PARTS:
-            self._parts.append(bytearray(part))
+        parts = self._parts
+        if parts is None:
+            self._parts = [part]
+        elif len(parts) < _MOST_PARTS:
+            parts.append(part)
+        elif len(parts) == _MOST_PARTS:
+            parts.append(bytearray(part))
         else:
-            self._parts[-1] += part
+            parts[-1] += part
 
     def take_body(self) -> bytes:
         """Give the body that was kept, once."""
-        parts, self._parts = self._parts, []
-        return b"".join(parts)
+        parts, self._parts = self._parts, None
+        if parts is None:
+            return b""
+        return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
 
     def respond(self, status: int, lines: bytes, body: bytes, *, more: bool) -> None:
         """Write status, headers and the first bytes in one write."""
@@ -88,24 +106,41 @@ class DoorCall:
         if self.head_only:
             body = b""
         door = self._door
-        door.transport.write(b"%b%b%b%b\r\n%b" % (STATUS_LINE[status], door.date_lines(), lines, framing, body))
+        self.transport.write(b"%b%b%b%b\r\n%b" % (STATUS_LINE[status], door.date_lines(), lines, framing, body))
         if not more:
             self._complete()
 
     def write(self, data: bytes) -> None:
         """Write bytes of the body, one chunk."""
-        self._door.transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        self._put_off(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
-    def end(self) -> None:
-        """Write the last chunk."""
+    def write_chunk(self, data: bytes, start: int) -> None:
+        """Write a chunk as it is."""
+        self._put_off(data if self._chunked else data[start:-2])
+
+    def _put_off(self, data: bytes) -> None:
+        """Write at the end of this turn of the event loop, with what other streams have to write."""
+        if self.late:
+            self.late += data
+        else:
+            self.late = data
+            self._batch.add(self)
+
+    def end(self, data: bytes = b"") -> None:
+        """Write the last bytes and the last chunk."""
+        late, self.late = self.late, b""
         if self._chunked:
-            self._door.transport.write(b"0\r\n\r\n")
+            framed = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+            self.transport.write(b"%b%b0\r\n\r\n" % (late, framed))
+        elif late or data:
+            self.transport.write(late + data)
         self._complete()
 
     def cut(self) -> None:
         """Abort the connection: without a last chunk the client knows that the answer is not whole."""
+        self.late = b""
         self._complete()
-        self._door.transport.abort()
+        self.transport.abort()
 
     def request_whole(self) -> None:
         """The request's last byte has come; an answer that was given before it can be counted as complete now."""
@@ -114,12 +149,12 @@ class DoorCall:
             self._close_cycle()
 
     def _complete(self) -> None:
-        self._door.answering = None
+        self._door.answering = self.exchange = None
         if self._whole:
             self._close_cycle()
 
     def _close_cycle(self) -> None:
         self.response_complete = True
         if not self.keep_alive:
-            self._door.transport.close()
+            self.transport.close()
         self._door.on_response_complete()

@@ -8,12 +8,12 @@ that a break ends in a typed error event.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 from app.services.core import retry, sse
 from app.services.core.errors import GatewayError, Internal, ServerMisbehaved, TooMany, TooSlow, error_event
 from app.services.core.outcome import CLIENT_LEFT, Outcome
-from app.services.core.plan import Forward, Queue, Refuse, plan
+from app.services.core.plan import Forward, Refuse, plan
 from app.services.core.surfaces import STREAMING_PATHS
 from app.services.core.usage import Usage
 from app.services.dataplane.attempt import Attempt
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Exchange"]
 
+_NOTHING = Usage(0, 0, estimated=True)
 _JSON_LINE = b"content-type: application/json\r\n"
 _EVENT_LINES = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
 
@@ -34,30 +35,32 @@ _EVENT_LINES = b"content-type: text/event-stream; charset=utf-8\r\ncache-control
 class Exchange:
     """One request. Made by ``DataPlane.begin``, which also routes it first.
 
-    ``body`` and ``seen`` are the client's request, as sent and as peeked; ``paused``: the client reads slowly.
+    ``body`` and ``seen`` are the client's request, as sent and as peeked; ``paused``: the client reads slowly;
+    ``quiet_ticks``: since when nothing was sent to it.
     """
 
     __slots__ = (
         "_age_ticks",
         "_attempt",
         "_attempts",
-        "_client",
         "_committed",
         "_done",
+        "_events",
         "_first_token_seconds",
         "_paused_ticks",
         "_plane",
         "_queue_error",
         "_queued",
         "_queued_at_ticks",
-        "_quiet_ticks",
         "_raw",
         "_sent",
         "_started_at",
         "_tried",
         "body",
         "call",
+        "client",
         "paused",
+        "quiet_ticks",
         "seen",
         "wants_stream",
     )
@@ -67,12 +70,12 @@ class Exchange:
         self.call = call
         self.body = body
         self.seen = seen
-        self._client = client
+        self.client = client
         self._tried: list[str] = []
         self._attempt: Attempt | None = None
-        self._attempts = self._sent = 0
+        self._attempts = self._sent = self._events = 0
         self._committed = self._raw = self._done = self._queued = self.paused = False
-        self._age_ticks = self._quiet_ticks = self._paused_ticks = self._queued_at_ticks = 0
+        self._age_ticks = self.quiet_ticks = self._paused_ticks = self._queued_at_ticks = 0
         self._queue_error: GatewayError | None = None
         self.wants_stream = bool(seen.stream) and call.path in STREAMING_PATHS
         self._started_at = plane.clock()
@@ -93,21 +96,19 @@ class Exchange:
     def route(self, *, after: GatewayError | None = None) -> None:
         """Make the next attempt. ``after``: what the client hears instead, when no server is left to try."""
         plane = self._plane
-        verdict = plan(self.model, plane.snapshot, plane.board, self._tried, plane.clock(), plane.random)
-        match verdict:
-            case Forward(candidate):
-                self._queued = False
-                self._tried.append(candidate.server.id)
-                self._attempts += 1
-                self._attempt = Attempt(self, plane, candidate)
-                self._attempt.start()
-            case Queue():
-                self._wait(after)
-            case Refuse(error, look_again):
-                plane.look_again(look_again)
-                self._fail(after or error)
-            case _:
-                assert_never(verdict)
+        verdict = plan(self.seen.model, plane.snapshot, plane.board, self._tried, plane.clock(), plane.random)
+        if type(verdict) is Forward:
+            candidate = verdict.candidate
+            self._queued = False
+            self._tried.append(candidate.server.id)
+            self._attempts += 1
+            self._attempt = Attempt(self, plane, candidate)
+            self._attempt.start()
+        elif type(verdict) is Refuse:
+            plane.look_again(verdict.look_again)
+            self._fail(after or verdict.error)
+        else:
+            self._wait(after)
 
     def _wait(self, after: GatewayError | None) -> None:
         """Wait for a place. What an earlier attempt failed of is kept: the client hears it if none comes free."""
@@ -146,47 +147,51 @@ class Exchange:
 
     def pass_events(self, block: bytes) -> None:
         """Send whole events."""
-        self._quiet_ticks = 0
+        self.quiet_ticks = 0
         if self._committed:
-            self._client.write(block)
+            self.client.write(block)
         else:
             self._committed = True
-            self._client.respond(200, self._lines(_EVENT_LINES), block, more=True)
+            self.client.respond(200, self._lines(_EVENT_LINES), block, more=True)
 
     def finish_events(self, rest: bytes, usage: Usage) -> None:
         """Send the last events and end the stream."""
-        if rest:
+        if rest and not self._committed:
             self.pass_events(rest)
-        self._client.end()
+            rest = b""
+        self.client.end(rest)
         self._finish(200, usage, None)
 
     def finish_whole(self, status: int, body: bytes, usage: Usage | None, error_code: str | None) -> None:
         """Send a whole answer, or the server's refusal. A stream that was opened by a ping gets it as an event."""
         if self._committed:
-            self._client.write(b"data: %b\n\n" % body)
-            self._client.end()
+            self.client.end(b"data: %b\n\n" % body)
         else:
             self._committed = True
-            self._client.respond(status, self._lines(_JSON_LINE), body, more=False)
+            self.client.respond(status, self._lines(_JSON_LINE), body, more=False)
         self._finish(status, usage, error_code)
 
     def pass_large(self, status: int, body: bytes) -> None:
         """Begin an answer that is too large to hold."""
         self._committed = self._raw = True
-        self._client.respond(status, self._lines(_JSON_LINE), body, more=True)
+        self.client.respond(status, self._lines(_JSON_LINE), body, more=True)
 
     def pass_bytes(self, data: bytes) -> None:
         """Send more of it."""
-        self._client.write(data)
+        self.client.write(data)
 
     def finish_large(self, status: int, usage: Usage) -> None:
         """End it."""
-        self._client.end()
+        self.client.end()
         self._finish(status, usage, None)
 
     def _lines(self, content_lines: bytes) -> bytes:
-        server = b"x-gateway-server-id: %b\r\n" % self._tried[-1].encode() if self._tried else b""
-        return b"%b%bx-gateway-attempts: %d\r\n%b" % (self.call.lines, server, self._attempts, content_lines)
+        return b"%bx-gateway-server-id: %b\r\nx-gateway-attempts: %d\r\n%b" % (
+            self.call.lines,
+            self._tried[-1].encode(),
+            self._attempts,
+            content_lines,
+        )
 
     # -- the client's side
 
@@ -210,7 +215,7 @@ class Exchange:
 
     def _give_up(self) -> None:
         """A client that has read nothing for so long holds a place on a server: end it."""
-        self._client.cut()
+        self.client.cut()
         self._finish(CLIENT_LEFT, None, "client_stalled")
 
     def crashed(self) -> None:
@@ -246,15 +251,15 @@ class Exchange:
 
     def _keep_alive(self, keepalive_ticks: int) -> None:
         """Keep a silent stream alive, from before its first event on."""
-        self._quiet_ticks += 1
-        if self._quiet_ticks <= keepalive_ticks or not self.wants_stream or self._done:
+        self.quiet_ticks += 1
+        if self.quiet_ticks <= keepalive_ticks or not self.wants_stream or self._done:
             return
-        self._quiet_ticks = 0
+        self.quiet_ticks = 0
         if self._committed:
-            self._client.write(sse.PING)
+            self.client.write(sse.PING)
         else:
             self._committed = True
-            self._client.respond(200, self.call.lines + _EVENT_LINES, sse.PING, more=True)
+            self.client.respond(200, self.call.lines + _EVENT_LINES, sse.PING, more=True)
 
     # -- the end
 
@@ -268,12 +273,11 @@ class Exchange:
         if not self._committed:
             reply = error_reply(error, self.call.lines)
             attempts = b"x-gateway-attempts: %d\r\n" % self._attempts if self._attempts else b""
-            self._client.respond(reply.status, reply.lines + attempts, reply.body, more=False)
+            self.client.respond(reply.status, reply.lines + attempts, reply.body, more=False)
         elif self._raw or self.paused:
-            self._client.cut()  # one who does not read will not read this either
+            self.client.cut()  # one who does not read will not read this either
         else:
-            self._client.write(error_event(error))
-            self._client.end()
+            self.client.end(error_event(error))
         self._finish(error.status, None, error.code)
 
     def _close_attempt(self) -> None:
@@ -281,6 +285,7 @@ class Exchange:
         attempt, self._attempt = self._attempt, None
         if attempt is not None:
             self._first_token_seconds = attempt.first_token_seconds
+            self._events += attempt.events
             attempt.close()
             self._plane.place_freed()
 
@@ -290,21 +295,23 @@ class Exchange:
             usage = self._attempt.partial_usage()
         self._close_attempt()
         plane, call = self._plane, self.call
-        plane.finished(
-            self,
-            Outcome(
-                request_id=call.request_id.decode("latin-1"),
-                client=call.client,
-                key_id=call.principal.key_id,
-                path=call.path,
-                model=self.model,
-                server_id=self._tried[-1] if self._tried else None,
-                status=status,
-                error_code=error_code,
-                stream=self.wants_stream,
-                attempts=self._attempts,
-                duration_seconds=plane.clock() - self._started_at,
-                first_token_seconds=self._first_token_seconds,
-                usage=usage or Usage(0, 0, estimated=True),
-            ),
+        outcome = Outcome(
+            call.request_id.decode("latin-1"),
+            call.client,
+            call.principal.key_id,
+            call.path,
+            self.seen.model,
+            self._tried[-1] if self._tried else None,
+            status,
+            error_code,
+            self.wants_stream,
+            self._attempts,
+            plane.clock() - self._started_at,
+            self._first_token_seconds,
+            usage or _NOTHING,
+            plane.wall_clock(),
+            self._events,
+            call.trace.own,
+            call.trace.parent,
         )
+        plane.finished(self, outcome)

@@ -13,6 +13,7 @@ from app.services.dataplane.wire import get_head
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from app.services.core.opening import AnswerHead
     from app.services.core.types import Endpoint
     from app.services.dataplane.link import Link
 
@@ -50,18 +51,26 @@ class _Collector:
         self._headers: dict[str, str] = {}
         self._body = bytearray()
 
-    def on_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        self._status = status
-        self._headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
+    def on_head(self, head: AnswerHead) -> None:
+        self._status = head.status
+        self._headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
 
     def on_body(self, data: bytes) -> None:
         self._body += data
         if len(self._body) > self._limit_bytes:
             self._fail(f"the answer is larger than {_size(self._limit_bytes)}")
 
+    def on_chunk(self, data: bytes, start: int) -> None:
+        self.on_body(data[start:-2])
+
     def on_end(self) -> None:
         if not self.done.done():
             self.done.set_result((self._status, self._headers, bytes(self._body)))
+
+    def on_whole(self, head: AnswerHead, body: bytes) -> None:
+        self.on_head(head)
+        self.on_body(body)
+        self.on_end()
 
     def on_broken(self, reason: str, *, heard: bool) -> None:
         self._fail(reason if heard else f"{reason} before any answer")

@@ -39,11 +39,15 @@ class GuardedDoor(HttpToolsProtocol):
         super().__init__(**uvicorn_arguments)
         self._plane = plane
         self._bounds = plane.bounds
+        self.batch = plane.batch
         self._refused = False
         self._in_head = True
         self._in_body = False
+        self._between = True
+        self._read = b""
         self._meter = HeadMeter(plane.bounds.header_count, plane.bounds.header_bytes)
         self._wait_ticks = 0
+        self._idle_since = 0.0
         self._dates: list[tuple[bytes, bytes]] | None = None
         self._date_lines = b""
         self.answering: DoorCall | None = None
@@ -53,50 +57,87 @@ class GuardedDoor(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Give the client a deadline for its first request."""
         super().connection_made(transport)
+        self._plane.client_connections += 1
         self._plane.waiting.add(self)
 
-    def data_received(self, data: bytes) -> None:
-        """Parse; once refused, swallow what still comes, so that the refusal is not lost to a reset."""
-        if self._refused:
-            return
-        super().data_received(data)
-        if self._swallows():
-            return
-        if self._in_head:
-            self._guarded(self._meter.read, len(data))
-        if self.timeout_keep_alive_task is None and not self._in_body and self not in self._plane.waiting:
-            self._rearm()
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the timer, which uvicorn leaves running on an error."""
+        super().connection_lost(exc)
+        self._plane.client_connections -= 1
+        timer, self.timeout_keep_alive_task = self.timeout_keep_alive_task, None
+        if timer is not None:
+            timer.cancel()
 
-    def _rearm(self) -> None:
-        """Stray line ends stop uvicorn's keep-alive timer and begin no request: give them a head's deadline."""
-        cycle: Any = self.cycle
-        if cycle is None or cycle.response_complete:
-            self._in_head = True
-            self._meter.begin()
-            self._wait_ticks = 0
-            self._plane.waiting.add(self)
+    def parse(self, data: bytes) -> None:
+        """Parse what came."""
+        self._read = data if self._between else b""
+        HttpToolsProtocol.data_received(self, data)
+        self._read = b""
+        if self._in_head and not self._swallows():
+            self._guarded(self._meter.read, len(data))
 
     def on_message_begin(self) -> None:
         """A new request begins."""
         super().on_message_begin()
+        self._between = False
         self._in_head, self._in_body = True, False
         self._meter.begin()
         self._wait_ticks = 0
         self._plane.waiting.add(self)
 
     def on_url(self, url: bytes) -> None:
-        """Bound the request line."""
+        """Keep the request line."""
         if not self._refused:
-            super().on_url(url)
-            self._guarded(self._meter.add, len(url))
+            self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Bound the headers. Trailers are bounded and dropped (RFC 9110, 6.5.1): the head was judged without them."""
+        """Keep the headers. Trailers are bounded and dropped (RFC 9110, 6.5.1): the head was judged without them."""
         if self._refused:
             return
         if self._in_head:
-            super().on_header(name, value)
-        self._guarded(self._meter.add_header, name, value)
+            name = name.lower()
+            self.headers.append((name, value))
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+        else:
+            self._guarded(self._meter.add_header, name, value)
+
+    # -- between requests
+
+    def on_response_complete(self) -> None:
+        """Go on with what was pipelined, or wait for the next request, for a while.
+
+        One timer serves all waits of a connection: it is set anew when it rings too early, not for each request.
+        """
+        if self.pipeline:
+            super().on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        if self.flow.read_paused:
+            self.flow.resume_reading()
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._ring_in(self.timeout_keep_alive)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection on which nothing was asked for a while."""
+        self.timeout_keep_alive_task = None
+        cycle: Any = self.cycle
+        if self.transport.is_closing() or not cycle.response_complete or self in self._plane.waiting:
+            return  # what keeps it busy sets the timer again
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._ring_in(left)
+        else:
+            self.transport.close()
+
+    def _ring_in(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    def _unset_keepalive_if_required(self) -> None:
+        """Leave the timer be (called by uvicorn on each read): it looks for itself."""
 
     # -- guards and refusals
 
@@ -181,7 +222,7 @@ class GuardedDoor(HttpToolsProtocol):
 
     def _too_slow(self, message: str) -> None:
         cycle: Any = self.cycle
-        if (cycle is None or cycle.response_complete) and not self._meter.size_bytes:
+        if (cycle is None or cycle.response_complete) and self._between:
             self.transport.abort()  # nothing was ever asked
         else:
             self._refuse(RequestTimeout(message))

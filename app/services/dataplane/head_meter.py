@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from app.services.core.http_rules import judge_head_size
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["HeadMeter"]
 
@@ -33,6 +38,14 @@ class HeadMeter:
         """A header has come, whole."""
         self.count += 1
         self.add(len(name) + len(value) + _HEADER_FRAMING_BYTES)
+
+    def add_head(self, url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """A head has come, whole."""
+        self.count += len(headers)
+        size_bytes = len(url) + _HEADER_FRAMING_BYTES * len(headers)
+        for name, value in headers:
+            size_bytes += len(name) + len(value)
+        self.add(size_bytes)
 
     def read(self, size_bytes: int) -> None:
         """So many bytes were read and the head is not whole: one endless header is never seen as a whole one.

@@ -14,6 +14,7 @@ from app.services.core.peek import peek
 from app.services.core.retry import RetryBudget
 from app.services.core.snapshot import EMPTY, Snapshot, recovered
 from app.services.core.usage import Usage
+from app.services.dataplane.batch import Batch
 from app.services.dataplane.exchange import Exchange
 from app.services.dataplane.pool import Pool
 from app.services.dataplane.reception import Call, Reception, Reply, error_reply
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["TICK_SECONDS", "DataPlane", "Observer", "Spawner", "Waiting"]
 
 TICK_SECONDS = 0.1
+_NO_USAGE = Usage(0, 0)
 _logger = logging.getLogger("gateway.plane")
 
 
@@ -75,6 +77,7 @@ class DataPlane:
         pool_keepalive_ticks: int,
         retry_ratio: float,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
         draw: Callable[[], float] = random,
     ) -> None:
         self.link = link
@@ -83,12 +86,16 @@ class DataPlane:
         self.bounds = bounds
         self.tasks = tasks
         self.clock = clock
+        self.wall_clock = wall_clock
         self.random = draw
         self.snapshot: Snapshot = EMPTY
         self.board = Board()
         self.budget = RetryBudget(retry_ratio)
         self.pool = Pool(pool_keepalive_ticks, observer.look_again)
+        self.batch = Batch()
         self.waiting: set[Waiting] = set()
+        self.client_connections = 0
+        """How many clients are connected to the door; 0 behind another ASGI server."""
         self._observer = observer
         self._running: set[Exchange] = set()
         self._queue: dict[Exchange, None] = {}  # in order of arrival, and quick to leave
@@ -144,7 +151,8 @@ class DataPlane:
                 attempts=0,
                 duration_seconds=0.0,
                 first_token_seconds=None,
-                usage=Usage(0, 0),
+                usage=_NO_USAGE,
+                ended_at=self.wall_clock(),
             )
         )
 
@@ -191,7 +199,8 @@ class DataPlane:
     def finished(self, exchange: Exchange, outcome: Outcome) -> None:
         """Forget an exchange and report what became of it."""
         self._running.discard(exchange)
-        self._queue.pop(exchange, None)
+        if self._queue:
+            self._queue.pop(exchange, None)
         self._observer.finished(outcome)
 
     # -- time

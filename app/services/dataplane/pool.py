@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from itertools import chain
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from app.services.dataplane.upstream import Upstream
 from app.services.dataplane.wire import post_head
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from app.services.core.snapshot import Snapshot
     from app.services.core.types import Server
@@ -27,13 +28,13 @@ MAX_IDLE = 256
 class Destination:
     """What is needed to send requests to one server: its idle connections and the heads written so far."""
 
-    __slots__ = ("_heads", "idle", "on_idle_lost", "open", "retired", "server")
+    __slots__ = ("_heads", "_made", "idle", "on_idle_lost", "retired", "server")
 
     def __init__(self, server: Server, on_idle_lost: Callable[[str], None]) -> None:
         self.server = server
         self.on_idle_lost = on_idle_lost
         self.idle: list[Upstream] = []
-        self.open = 0
+        self._made: WeakSet[Upstream] = WeakSet()
         self.retired = False
         self._heads: dict[str, bytes] = {}
 
@@ -52,7 +53,14 @@ class Destination:
 
     def connection(self) -> Upstream:
         """A new, unconnected protocol: what the dial asks for."""
-        return Upstream(self._freed)
+        upstream = Upstream(self._freed)
+        self._made.add(upstream)
+        return upstream
+
+    @property
+    def open(self) -> int:
+        """How many connections are open, idle ones included. Counted when asked: nothing is kept for it."""
+        return sum(1 for upstream in self._made if upstream.is_open)
 
     def take(self) -> Upstream | None:
         """The newest idle connection that is still open."""
@@ -133,3 +141,8 @@ class Pool:
     def idle_connections(self) -> int:
         """How many warm connections are held."""
         return sum(1 for _upstream in chain.from_iterable(known.idle for known in self._destinations.values()))
+
+    def connections(self) -> Iterator[tuple[str, int, int]]:
+        """For each server its id, its idle connections and all that are open."""
+        for server_id, destination in self._destinations.items():
+            yield server_id, len(destination.idle), destination.open

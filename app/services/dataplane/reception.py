@@ -14,15 +14,16 @@ import msgspec
 
 from app.services.core.answers import model_object, models_list
 from app.services.core.errors import GatewayError, MethodNotAllowed, NotAuthenticated, render
-from app.services.core.http_rules import judge_head
-from app.services.core.keys import KeyRing, Principal, Role, extract_credential
+from app.services.core.http_rules import FRAMING_HEADERS, judge_head
+from app.services.core.keys import CREDENTIAL_HEADERS, KeyRing, Principal, Role, extract_credential
 from app.services.core.plan import unknown_model
 from app.services.core.proxies import client_address
 from app.services.core.surfaces import INFERENCE_PATHS, Inference, ListModels, OneModel, Preflight, match
+from app.services.core.trace_context import NO_TRACE, Trace, pass_on
 from app.services.core.via import passed_on, pseudonym
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from ipaddress import IPv4Network, IPv6Network
 
     from app.services.core.cors import CorsPolicy
@@ -32,6 +33,10 @@ __all__ = ["ANONYMOUS", "Call", "Reception", "Reply", "error_reply", "stranger_r
 
 ANONYMOUS = Principal(key_id="anonymous", name="anonymous", role=Role.USER)
 _MODELS = "/v1/models"
+_LISTS = frozenset((b"x-forwarded-for", b"via", b"traceparent", b"tracestate"))
+"""A second ``traceparent`` makes the joined value one that is none, as it has to be."""
+_READ = FRAMING_HEADERS | CREDENTIAL_HEADERS | _LISTS | {b"x-request-id", b"origin", b"access-control-request-headers"}
+"""All that is looked at. Clients send a dozen others, which then cost one look each."""
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
@@ -48,23 +53,36 @@ class Reply:
     code: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, gc=False):
     """An inference request whose body may now be read."""
 
     path: str
     principal: Principal
     request_id: bytes
     client: str
-    via: bytes
+    passed_on: bytes
+    """Header lines that go on to the server, from the end of the request id's on: Via and trace context."""
     lines: bytes
     """Header lines that every answer to this request carries: its id and what CORS asks for."""
+    cors: bytes = b""
+    """Those of them that CORS asks for."""
+    own_id: bool = True
+    """Whether the gateway made the request id: the client sent none."""
+    trace: Trace = NO_TRACE
+
+    def again(self) -> Call:
+        """The same for a later request under the same head: one with an id of its own, if the client names none."""
+        if not self.own_id:
+            return self
+        request_id = _fresh_id()
+        lines = b"x-request-id: %b\r\n%b" % (request_id, self.cors)
+        return Call(self.path, self.principal, request_id, self.client, self.passed_on, lines, self.cors)
 
 
 class Reception:
     """Judges heads. Holds only frozen values, so one instance serves all connections."""
 
-    __slots__ = ("_cors", "_key_ring", "_max_body_bytes", "_require_auth", "_trusted_proxies", "via")
+    __slots__ = ("_cors", "_max_body_bytes", "_require_auth", "_trace", "_trusted_proxies", "key_ring", "via")
 
     def __init__(
         self,
@@ -74,8 +92,11 @@ class Reception:
         require_auth: bool,
         max_body_bytes: int,
         trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = (),
+        trace: Callable[[bytes, bytes], Trace] = pass_on,
     ) -> None:
-        self._key_ring = key_ring
+        """Args: trace: what to make of a client's ``traceparent`` and ``tracestate``."""
+        self.key_ring = key_ring
+        self._trace = trace
         self._cors = cors
         self._require_auth = require_auth
         self._max_body_bytes = max_body_bytes
@@ -101,20 +122,27 @@ class Reception:
             peer: the address that the connection came from.
             snapshot: the registry now, for the routes that list models.
         """
-        request_id, origin, requested, forwarded_for, via = _noted(headers)
-        if not _SANE_REQUEST_ID.fullmatch(request_id):
+        headers = [header for header in headers if header[0] in _READ]
+        noted = _noted(headers)
+        request_id, origin = noted.get(b"x-request-id", b""), noted.get(b"origin", b"")
+        own_id = _SANE_REQUEST_ID.fullmatch(request_id) is None
+        if own_id:
             request_id = _fresh_id()
-        lines = b"x-request-id: %b\r\n%b" % (request_id, self._cors.answer_headers(origin))
-        client = client_address(peer, forwarded_for, self._trusted_proxies)
+        cors = self._cors.answer_headers(origin) if origin else b""
+        lines = b"x-request-id: %b\r\n%b" % (request_id, cors)
+        client = client_address(peer, noted.get(b"x-forwarded-for", b""), self._trusted_proxies)
         try:
             judge_head(headers, http_version, self._max_body_bytes)
             surface = match(method, path)
             if isinstance(surface, Preflight):
+                requested = noted.get(b"access-control-request-headers", b"")
                 return self._preflight(surface, request_id, origin, requested)
             principal = self._authenticate(headers)
-            via = passed_on(via, self.via)
+            via = passed_on(noted.get(b"via", b""), self.via)
             if isinstance(surface, Inference):
-                return Call(surface.path, principal, request_id, client, via, lines)
+                trace = self._trace(noted.get(b"traceparent", b""), noted.get(b"tracestate", b""))
+                onward = b"\r\nvia: %b\r\n%b" % (via, trace.lines)
+                return Call(surface.path, principal, request_id, client, onward, lines, cors, own_id, trace)
             body = _models(surface, snapshot)
             return Reply(200, lines + b"content-type: application/json\r\n", body, _MODELS, client, request_id)
         except GatewayError as error:
@@ -125,7 +153,7 @@ class Reception:
         if credential is None and not self._require_auth:
             return ANONYMOUS
         try:
-            return self._key_ring.authenticate(credential)
+            return self.key_ring.authenticate(credential)
         except NotAuthenticated:
             if self._require_auth:
                 raise
@@ -136,21 +164,15 @@ class Reception:
         return Reply(204, b"x-request-id: %b\r\nallow: %b\r\n%b" % (request_id, surface.methods, lines), b"")
 
 
-def _noted(headers: Sequence[tuple[bytes, bytes]]) -> tuple[bytes, bytes, bytes, bytes, bytes]:
-    """The request id, origin, wanted headers (CORS), X-Forwarded-For and Via of a request, each empty if absent."""
-    request_id = origin = requested = forwarded_for = via = b""
+def _noted(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """The values of a few headers; lists that came in several lines are joined, of others the last line counts."""
+    noted: dict[bytes, bytes] = {}
     for name, value in headers:
-        if name == b"x-request-id":
-            request_id = value
-        elif name == b"origin":
-            origin = value
-        elif name == b"access-control-request-headers":
-            requested = value
-        elif name == b"x-forwarded-for":
-            forwarded_for = b"%b,%b" % (forwarded_for, value) if forwarded_for else value
-        elif name == b"via":
-            via = b"%b,%b" % (via, value) if via else value
-    return request_id, origin, requested, forwarded_for, via
+        if name in noted and name in _LISTS:
+            noted[name] = b"%b,%b" % (noted[name], value)
+        else:
+            noted[name] = value
+    return noted
 
 
 def _fresh_id() -> bytes:

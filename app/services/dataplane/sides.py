@@ -21,8 +21,11 @@ class ClientSide(Protocol):
     def write(self, data: bytes) -> None:
         """Send bytes of the body."""
 
-    def end(self) -> None:
-        """The body is whole."""
+    def write_chunk(self, data: bytes, start: int) -> None:
+        """Send bytes of the body that stand in one chunk: from ``start`` on, two before its end."""
+
+    def end(self, data: bytes = b"") -> None:
+        """Send the last bytes of the body, if there are any left: it is whole now."""
 
     def cut(self) -> None:
         """Close without a proper end: the client must see that the answer is not whole."""

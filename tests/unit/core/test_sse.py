@@ -20,6 +20,7 @@ from app.services.core.sse import (
     has_data,
     is_done,
     is_error,
+    is_plain,
     is_usage_only,
     lacks_choices,
     says_more,
@@ -330,3 +331,37 @@ def test_deep_nesting_in_an_event_is_no_error_of_ours() -> None:
     deep = b"[" * 100_000
     assert not is_error(b'data: {"error":' + deep + b"\n\n")
     assert not is_usage_only(b'data: {"choices":[],"usage":' + deep + b"\n\n")
+
+
+PLAIN = b'data: {"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":null}]}\n\n'
+
+
+@pytest.mark.parametrize(
+    "block",
+    [PLAIN, PLAIN.replace(b":null", b": null"), b'data:{"a":1}\n\n', PLAIN.replace(b'"x"', rb'"\"error\" _reason\""')],
+)
+def test_an_event_that_only_goes_on_is_plain(block: bytes) -> None:
+    assert is_plain(block)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        b"",
+        PLAIN + PLAIN,
+        PLAIN[:-1],
+        PLAIN.replace(b"\n", b"\r\n"),
+        b": a comment\n\n",
+        b"data: [DONE]\n\n",
+        b"event: error\n" + PLAIN,
+        PLAIN[:-1] + b"id: 1\n\n",
+        PLAIN.replace(b"null", b'"stop"'),
+        PLAIN.replace(b"null", b'  "stop"'),
+        PLAIN.replace(b'"index":0', b'"stop_reason":null,"index":0').replace(b":null}", b':"stop"}'),
+        PLAIN[:-4] + b',"usage":{"prompt_tokens":1}}\n\n',
+        b'data: {"error":{"message":"no"}}\n\n',
+        b'data: {"a":\ndata: 1}\n\n',
+    ],
+)
+def test_an_event_that_may_say_more_is_not(block: bytes) -> None:
+    assert not is_plain(block)

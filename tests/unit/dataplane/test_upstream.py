@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.services.core.opening import AnswerHead
 from app.services.dataplane.upstream import MAX_HEAD_BYTES, Upstream
 
 
@@ -54,17 +55,25 @@ class Listener:
         self.body = b""
         self.ends: list[str] = []
 
-    def on_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+    def on_head(self, head: AnswerHead) -> None:
         assert not self.status
-        self.status, self.headers = status, dict(headers)
+        self.status, self.headers = head.status, dict(head.headers)
 
     def on_body(self, data: bytes) -> None:
         assert self.status
         assert data
         self.body += data
 
+    def on_chunk(self, data: bytes, start: int) -> None:
+        self.on_body(data[start:-2])
+
     def on_end(self) -> None:
         self.ends.append("end")
+
+    def on_whole(self, head: AnswerHead, body: bytes) -> None:
+        self.on_head(head)
+        self.on_body(body)
+        self.on_end()
 
     def on_broken(self, reason: str, *, heard: bool) -> None:
         self.ends.append(f"{reason} ({'heard' if heard else 'unheard'})")

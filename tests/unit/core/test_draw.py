@@ -1,0 +1,110 @@
+"""Does the quick draw take only whom the full rules would take, and share as they do?"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.services.core.balancing import choose, draw
+from app.services.core.board import Board
+from app.services.core.snapshot import Candidate, Route, build_snapshot
+from app.services.core.types import Endpoint, HealthStatus, ModelEntry, Server
+
+NOW = 1000.0
+MODEL = ModelEntry("llama", "llama")
+
+
+def make_server(index: int, *, priority: int = 0, weight: float = 1.0, cap: int | None = None) -> Server:
+    return Server(
+        id=str(index),
+        endpoint=Endpoint("http", f"server-{index}", 8000),
+        models=(MODEL,),
+        max_concurrency=cap,
+        priority=priority,
+        weight=weight,
+        health=HealthStatus.HEALTHY,
+    )
+
+
+def route_of(servers: list[Server]) -> tuple[Route, Board]:
+    route, board = build_snapshot(servers).routes["llama"], Board()
+    for server in servers:
+        board.lane(server.id)
+    return route, board
+
+
+SERVERS = st.lists(
+    st.tuples(st.integers(0, 1), st.sampled_from([1.0, 2.0]), st.none() | st.integers(1, 2)), min_size=1, max_size=5
+)
+LANES = st.tuples(st.integers(0, 3), st.booleans(), st.booleans(), st.floats(0, 2))
+
+
+@given(SERVERS, st.data(), st.lists(st.floats(0, 1, exclude_max=True), min_size=2, max_size=2))
+def test_it_takes_nobody_whom_the_rules_would_not(
+    shapes: list[tuple[int, float, int | None]], data: st.DataObject, dice: list[float]
+) -> None:
+    servers = [make_server(index, priority=rank, weight=weight, cap=cap)
+               for index, (rank, weight, cap) in enumerate(shapes)]  # fmt: skip
+    route, board = route_of(servers)
+    for server in servers:
+        lane = board.lane(server.id)
+        lane.in_flight, suspect, cooling, lane.first_token_ewma_seconds = data.draw(LANES)
+        lane.suspect_until = NOW + suspect
+        lane.cooling_until = NOW + cooling
+    taken = draw(route, board, NOW, iter(dice).__next__)
+    if taken is not None:
+        possible = {
+            chosen.server.id
+            for _try in range(60)
+            if isinstance(chosen := choose(route.ready, board, (), NOW, random.random), Candidate)
+        }
+        lane = board.lane(taken.server.id)
+        assert lane.suspect_until <= NOW >= lane.cooling_until
+        assert taken.server.max_concurrency is None or lane.in_flight < taken.server.max_concurrency
+        assert taken.server.priority == max(server.priority for server in servers)
+        assert {board.lane(server_id).in_flight for server_id in possible} >= {lane.in_flight}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_idle_equals_share_evenly(count: int) -> None:
+    route, board = route_of([make_server(index) for index in range(count)])
+    dice, times = random.Random(3), 10_000
+    drawn = Counter(
+        taken.server.id for _time in range(times) if (taken := draw(route, board, NOW, dice.random)) is not None
+    )
+    assert drawn.total() == times
+    for share in drawn.values():
+        assert share / times == pytest.approx(1 / count, abs=0.03)
+
+
+def test_the_less_busy_of_two_is_taken_and_then_the_quicker() -> None:
+    route, board = route_of([make_server(0), make_server(1)])
+    board.lane("0").in_flight = 2
+    board.lane("1").in_flight = 1
+    for first in (0.0, 0.9):
+        taken = draw(route, board, NOW, lambda drawn=first: drawn)  # type: ignore[misc]
+        assert taken is not None
+        assert taken.server.id == "1"
+    board.lane("1").in_flight = 2
+    board.lane("0").first_token_ewma_seconds = 1.0
+    board.lane("1").first_token_ewma_seconds = 2.0
+    for first in (0.0, 0.9):
+        taken = draw(route, board, NOW, lambda drawn=first: drawn)  # type: ignore[misc]
+        assert taken is not None
+        assert taken.server.id == "0"
+
+
+def test_what_takes_a_closer_look_is_left() -> None:
+    uneven, board = route_of([make_server(0), make_server(1, weight=2.0)])
+    assert draw(uneven, board, NOW, random.random) is None
+    route, board = route_of([make_server(0)])
+    assert draw(route, Board(), NOW, random.random) is None, "a server that has no lane yet"
+    board.lane("0").suspect_until = NOW + 1
+    assert draw(route, board, NOW, random.random) is None
+    assert (
+        draw(build_snapshot([]).routes.get("llama", Route("x", (), (), (), 0, None)), board, NOW, random.random) is None
+    )
