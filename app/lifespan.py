@@ -10,23 +10,24 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
+import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app import __version__
+from app.duty import Duty
 from app.routers.deps import Gateway, Phase
 from app.services.core.errors import StorageUnavailable
 from app.services.core.health import Cadence, Thresholds
-from app.services.core.request_line import json_line, text_line
 from app.services.core.snapshot import build_snapshot
 from app.services.dataplane.fetch import Fetcher
 from app.services.dataplane.plane import TICK_SECONDS
 from app.services.dataplane.resolver import SystemResolver
 from app.services.inspector import Inspector
-from app.services.ledger import Ledger
 from app.services.prober import Pace, Prober, ProbeTarget
 from app.services.registry.book import HealthBook
 from app.services.registry.publisher import Publisher
@@ -35,7 +36,8 @@ from app.services.registry.secrets import SecretBox, load_or_create_encryption_k
 from app.services.registry.service import Registry
 from app.services.registry.tables import metadata
 from app.utils.database import Database, Migrations
-from app.utils.logger import BatchedLines, get_logger
+from app.utils.logger import get_logger
+from app.watching import Watching
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -48,9 +50,11 @@ if TYPE_CHECKING:
     from app.services.dataplane.plane import DataPlane
     from app.services.dataplane.resolver import Resolver
     from app.services.observer import Observer
+    from app.services.pulse import Lateness
     from app.services.registry.records import ServerRecord
     from app.utils.config import Settings
     from app.utils.tasks import TaskKeeper
+    from app.watching import OpenSpans
 
 __all__ = ["Parts", "begin_drain", "make_lifespan"]
 
@@ -74,6 +78,7 @@ class Parts:
     plane: DataPlane
     tasks: TaskKeeper
     observer: Observer
+    open_spans: OpenSpans | None = None
 
 
 def make_lifespan(parts: Parts, *, own_signals: bool) -> Callable[[FastAPI], Any]:
@@ -86,8 +91,8 @@ def make_lifespan(parts: Parts, *, own_signals: bool) -> Callable[[FastAPI], Any
             if isinstance(parts.names, SystemResolver):
                 parts.names.open()
                 stack.callback(parts.names.close)
-            gateway = await _start(parts, stack)
-            app.state.gateway = gateway
+            gateway, duty = await _start(parts, stack)
+            app.state.gateway, app.state.duty = gateway, duty
             if own_signals:
                 stack.callback(_drain_on_signal(app, parts.settings))
             stack.callback(_end_requests, gateway, parts.plane)
@@ -120,12 +125,12 @@ def _end_overdue(app: FastAPI, gateway: Gateway) -> None:
         app.state.plane.shut()
 
 
-async def _start(parts: Parts, stack: AsyncExitStack) -> Gateway:
+async def _start(parts: Parts, stack: AsyncExitStack) -> tuple[Gateway, Duty]:
     settings, plane = parts.settings, parts.plane
     database, repository = await _open_registry_database(settings, stack)
     thresholds = Thresholds(unhealthy=settings.unhealthy_threshold, healthy=settings.healthy_threshold)
     book = HealthBook(repository, thresholds, on_change=lambda: registry.publish())  # noqa: PLW0108 - there is no registry yet
-    stack.push_async_callback(_last_flush, book)
+    stack.push_async_callback(_last_flush, database, book)
     publisher = Publisher(book, lambda servers: plane.install(build_snapshot(servers)))
     inspector = Inspector(Fetcher(parts.link, plane.reception.via), settings.health_check_timeout_seconds)
     registry = Registry(repository, inspector, book, publisher, _utc_now)
@@ -134,25 +139,25 @@ async def _start(parts: Parts, stack: AsyncExitStack) -> Gateway:
     cadence = Cadence(interval_seconds=settings.health_check_interval_seconds, thresholds=thresholds)
     pace = Pace(cadence, settings.health_check_concurrency)
     prober = Prober(inspector, book, parts.tasks, pace, targets=Targets(registry), on_models=registry.apply_discovered)
-    lines = BatchedLines()
-    stack.callback(lines.close)
-    ledger = Ledger(
-        lines, lambda: plane.snapshot, plane.board, json_line if settings.log_format == "json" else text_line
-    )
-    parts.observer.attach(ledger, book, prober)
+    watching = Watching(settings, plane, parts.open_spans)
+    stack.push_async_callback(watching.close)
+    parts.observer.attach(watching.ledger, book, prober)
     stack.push_async_callback(parts.tasks.close)
-    _spawn_services(parts, registry, prober, lines)
-    return Gateway(
+    _spawn_services(parts, registry, watching)
+    checks = partial(_for_ever, prober.run, "prober")
+    duty = Duty(database, book, lambda: parts.tasks.spawn(checks(), name="prober"))
+    gateway = Gateway(
         registry=registry,
         book=book,
         prober=prober,
         database=database,
         key_ring=parts.key_ring,
         plane=plane,
-        render_metrics=ledger.render,
+        render_metrics=watching.ledger.render,
         version=__version__,
         metrics_key=_secret(settings.metrics_key),
     )
+    return gateway, duty
 
 
 async def _open_registry_database(settings: Settings, stack: AsyncExitStack) -> tuple[Database, ServerRepository]:
@@ -166,11 +171,10 @@ async def _open_registry_database(settings: Settings, stack: AsyncExitStack) -> 
     return database, ServerRepository(database, SecretBox(encryption_key))
 
 
-def _spawn_services(parts: Parts, registry: Registry, prober: Prober, lines: BatchedLines) -> None:
+def _spawn_services(parts: Parts, registry: Registry, watching: Watching) -> None:
     services = {
-        "prober": prober.run,
-        "sweeper": lambda: _sweep(parts.plane),
-        "housekeeping": lambda: _keep_house(parts.settings, registry, lines),
+        "sweeper": lambda: _sweep(parts.plane, watching.lateness),
+        "housekeeping": lambda: _keep_house(parts.settings, registry, watching),
     }
     for name, run in services.items():
         parts.tasks.spawn(_for_ever(run, name), name=name)
@@ -213,19 +217,21 @@ async def _for_ever(run: Callable[[], Awaitable[None]], name: str) -> None:
         await asyncio.sleep(_RESTART_SECONDS)
 
 
-async def _sweep(plane: DataPlane) -> None:
+async def _sweep(plane: DataPlane, lateness: Lateness) -> None:
     """Turn the sweeper ten times a second. A blocked loop makes late turns, not missed ones."""
     while True:
+        due = time.monotonic() + TICK_SECONDS
         await asyncio.sleep(TICK_SECONDS)
+        lateness.turned(due, time.monotonic())
         plane.tick()
 
 
-async def _keep_house(settings: Settings, registry: Registry, lines: BatchedLines) -> None:
+async def _keep_house(settings: Settings, registry: Registry, watching: Watching) -> None:
     """Write the request log, publish holds that ran out, and purge what retention no longer covers."""
     turn = 0
     while True:
         if turn % _FLUSH_TICKS == 0:
-            await asyncio.to_thread(lines.flush)
+            await watching.flush()
         if turn % _EXPIRY_TICKS == 0:
             registry.publish_if_due()
         if turn % _PURGE_TICKS == 0:
@@ -245,7 +251,9 @@ async def _purge(settings: Settings, registry: Registry) -> None:
         logger.warning("Old rows were not purged; it is tried again in an hour", reason=error.message)
 
 
-async def _last_flush(book: HealthBook) -> None:
+async def _last_flush(database: Database, book: HealthBook) -> None:
+    if database.lent:  # a process that replaced this one writes now
+        return
     try:
         await book.flush()
     except StorageUnavailable as error:

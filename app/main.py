@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 import sys
+from functools import partial
+from random import getrandbits
 from secrets import token_bytes
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,7 @@ from app.services.core.addresses import AddressPolicy
 from app.services.core.cors import CorsPolicy
 from app.services.core.keys import KeyRing, mint
 from app.services.core.surfaces import PREFIX
+from app.services.core.trace_context import TakePart, pass_on
 from app.services.dataplane.asgi import AsgiDoor
 from app.services.dataplane.link import Link, SystemResolver, default_tls_context
 from app.services.dataplane.plane import TICK_SECONDS, DataPlane
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from app.services.dataplane.resolver import Resolver
+    from app.watching import OpenSpans
 
 __all__ = ["create_app"]
 
@@ -158,8 +162,33 @@ def _parts(settings: Settings, names: Resolver, key_ring: KeyRing) -> Parts:
     link = _link(settings, names)
     plane = _plane(settings, link, tasks, observer, key_ring)
     return Parts(
-        settings=settings, key_ring=key_ring, names=names, link=link, plane=plane, tasks=tasks, observer=observer
+        settings=settings,
+        key_ring=key_ring,
+        names=names,
+        link=link,
+        plane=plane,
+        tasks=tasks,
+        observer=observer,
+        open_spans=_open_spans(settings),
     )
+
+
+def _open_spans(settings: Settings) -> OpenSpans | None:
+    """Give what begins to send spans, None where tracing is off. Its library is imported only where it is on."""
+    if not settings.otel_enabled:
+        return None
+    try:
+        from app.services.tracing import Collector, SpanExport  # noqa: PLC0415 - the extra may not be installed
+    except ImportError as error:
+        fix = "takes an extra: pip install 'multiverse-inference-gateway[otel]', or set it to false"
+        raise SettingsInvalid([Problem("OTEL_ENABLED", "true", fix)]) from error
+    headers = settings.otel_exporter_otlp_headers
+    collector = Collector(
+        settings.otel_exporter_otlp_endpoint,
+        headers.get_secret_value() if headers is not None else "",
+        settings.otel_service_name,
+    )
+    return partial(SpanExport, collector)
 
 
 def _upstream_tls(settings: Settings) -> ssl.SSLContext:
@@ -206,6 +235,7 @@ def _plane(settings: Settings, link: Link, tasks: TaskKeeper, observer: Observer
         require_auth=settings.require_client_auth,
         max_body_bytes=settings.max_request_bytes,
         trusted_proxies=settings.trusted_proxies,
+        trace=TakePart(getrandbits, settings.otel_sample_ratio) if settings.otel_enabled else pass_on,
     )
     return DataPlane(
         link=link,

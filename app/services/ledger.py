@@ -1,149 +1,126 @@
-"""What was served? Counters, histograms and the one log line per request.
+"""What was served? Takes every outcome; counts them, writes their lines and passes them to traces, in batches.
 
-Nothing here waits and nothing is written per request: the line goes to a batching writer, the figures are plain
-numbers that ``/metrics`` reads. A key appears by its id, a server by its id, prompts and answers never.
+Nothing here waits, and a request pays for one append: the rest is done for a few hundred outcomes at a time, twice a
+second, before figures are read, and at the end. A key appears by its id, a server by its id, prompts and answers never.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+import atexit
+from typing import TYPE_CHECKING, Protocol
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from app.services.core.tallies import Tallies
+from app.services.exposition import families
+from app.utils.logger import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Sequence
 
-    from app.services.core.board import Board
+    from prometheus_client.core import Metric
+
     from app.services.core.outcome import Outcome
-    from app.services.core.snapshot import Snapshot
+    from app.services.core.request_line import LineFormat
+    from app.services.exposition import Flow
+    from app.services.pulse import Lateness
 
-__all__ = ["Ledger", "LineWriter"]
+__all__ = ["BATCH_OUTCOMES", "Ledger", "LineWriter", "Spans"]
 
-_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
-_MODELS_COUNTED = 1000
-"""Names that no server has are counted under one label, so that no client can grow the figures without bound."""
+logger = get_logger(__name__)
+
+BATCH_OUTCOMES = 256
+"""How many outcomes may wait: then they are taken in at once, in less than a millisecond."""
 
 
 class LineWriter(Protocol):
-    """Where the request log goes."""
+    """Where the request log goes: ``log_sinks.BatchedLines``."""
 
-    def append(self, line: bytes) -> None:
-        """Take one line without its newline; never blocks."""
+    @property
+    def enabled(self) -> bool:
+        """Whether lines are wanted at all."""
+
+    @property
+    def dropped_lines(self) -> int:
+        """How many lines were lost so far."""
+
+    def extend(self, block: bytes, count: int) -> None:
+        """Take so many lines, each ended by a newline; never blocks."""
 
 
-class _Histogram:
-    __slots__ = ("counts", "total")
+class Spans(Protocol):
+    """Where outcomes go as spans: ``tracing.SpanExport``."""
 
-    def __init__(self) -> None:
-        self.counts = [0] * (len(_SECONDS) + 1)
-        self.total = 0.0
+    @property
+    def dropped_spans(self) -> int:
+        """How many spans were lost so far."""
 
-    def observe(self, seconds: float) -> None:
-        self.counts[bisect_left(_SECONDS, seconds)] += 1
-        self.total += seconds
-
-    def buckets(self) -> list[tuple[str, float]]:
-        running, rows = 0, []
-        for bound, count in zip((*map(str, _SECONDS), "+Inf"), self.counts, strict=True):
-            running += count
-            rows.append((bound, float(running)))
-        return rows
+    def take(self, outcomes: Sequence[Outcome]) -> None:
+        """Take a batch; never blocks."""
 
 
 class Ledger:
-    """Counts outcomes and writes their lines.
+    """Takes outcomes in.
 
     Args:
         lines: the request log.
-        snapshot: the registry now, for gauges and to know which model names are real.
-        board: the live figures per server.
-        write: makes the line of a request (``core.request_line``).
-        clock: wall clock, for the lines' timestamps.
+        flow: the data plane, for what is open now and to know which model names are real.
+        format_lines: makes the lines of a batch (``core.request_line``).
+        lateness: how late the event loop came to its timers.
+        spans: takes the outcomes for traces; None when these are off.
     """
 
     def __init__(
-        self,
-        lines: LineWriter,
-        snapshot: Callable[[], Snapshot],
-        board: Board,
-        write: Callable[[Outcome, datetime], bytes],
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        self, lines: LineWriter, flow: Flow, format_lines: LineFormat, lateness: Lateness, spans: Spans | None = None
     ) -> None:
         self._lines = lines
-        self._snapshot = snapshot
-        self._board = board
-        self._write = write
-        self._clock = clock
-        self._requests: dict[tuple[str, str, str], int] = {}
-        self._tokens: dict[tuple[str, str, str], int] = {}
-        self._attempts = 0
-        self._durations: dict[str, _Histogram] = {}
-        self._first_tokens: dict[str, _Histogram] = {}
+        self._flow = flow
+        self._format_lines = format_lines
+        self._lateness = lateness
+        self._spans = spans
+        self._waiting: list[Outcome] = []
+        self._tallies = Tallies()
         self._registry = CollectorRegistry()
         self._registry.register(self)
+        atexit.register(self.fold)  # after the lines' own hook was registered, and so before it runs
 
     def finished(self, outcome: Outcome) -> None:
-        """Count one request and write its line."""
-        model, server, usage = self._label(outcome.model), outcome.server_id or "", outcome.usage
-        _add(self._requests, (model, server, str(outcome.status)), 1)
-        _add(self._tokens, (model, server, "prompt"), usage.prompt_tokens)
-        _add(self._tokens, (model, server, "completion"), usage.completion_tokens)
-        self._attempts += outcome.attempts
-        self._durations.setdefault(model, _Histogram()).observe(outcome.duration_seconds)
-        if outcome.first_token_seconds is not None:
-            self._first_tokens.setdefault(model, _Histogram()).observe(outcome.first_token_seconds)
-        self._lines.append(self._write(outcome, self._clock()))
+        """Take one outcome."""
+        waiting = self._waiting
+        waiting.append(outcome)
+        if len(waiting) >= BATCH_OUTCOMES:
+            self.fold()
+
+    def fold(self) -> None:
+        """Count what waits, make its lines and pass it to traces. Belongs to the event loop's thread."""
+        outcomes, self._waiting = self._waiting, []
+        if not outcomes:
+            return
+        try:
+            self._tallies.count(outcomes, self._flow.snapshot.routes)
+            if self._lines.enabled:
+                self._lines.extend(self._format_lines(outcomes), len(outcomes))
+            if self._spans is not None:
+                self._spans.take(outcomes)
+        except Exception:  # a bug here must not reach the request that happened to fill the batch
+            logger.exception("A batch of finished requests was not taken in whole", requests=len(outcomes))
+
+    def close(self) -> None:
+        """Take in what is left, and let go of the exit hook."""
+        self.fold()
+        atexit.unregister(self.fold)
 
     def render(self) -> bytes:
-        """The figures in Prometheus' text format 0.0.4."""
+        """Give the figures in Prometheus' text format 0.0.4."""
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
         """Yield metric families (called by prometheus-client)."""
-        yield _counter(
-            "multiverse_requests",
-            "Requests by model, server and status.",
-            ["model", "server", "status"],
-            self._requests,
+        self.fold()
+        yield from families(
+            self._tallies,
+            self._flow,
+            self._lateness,
+            lines_dropped=self._lines.dropped_lines,
+            spans_dropped=self._spans.dropped_spans if self._spans is not None else 0,
         )
-        yield _counter(
-            "multiverse_tokens", "Tokens by model, server and kind.", ["model", "server", "kind"], self._tokens
-        )
-        yield _counter("multiverse_attempts", "Attempts sent to servers.", [], {(): self._attempts})
-        yield _histogram("multiverse_request_duration_seconds", "Time from request to end.", self._durations)
-        yield _histogram("multiverse_first_token_seconds", "Time from sending to the first event.", self._first_tokens)
-        yield from self._gauges()
-
-    def _gauges(self) -> Iterator[Metric]:
-        in_flight = GaugeMetricFamily("multiverse_in_flight", "Requests running on a server.", labels=["server"])
-        healthy = GaugeMetricFamily("multiverse_server_healthy", "1 when the server's checks pass.", labels=["server"])
-        for server in self._snapshot().servers.values():
-            in_flight.add_metric([server.id], self._board.in_flight(server.id))
-            healthy.add_metric([server.id], float(server.health == "healthy"))
-        yield in_flight
-        yield healthy
-
-    def _label(self, model: str) -> str:
-        known = model in self._snapshot().routes or model in self._durations
-        return model if known and len(self._durations) <= _MODELS_COUNTED else "(unknown)"
-
-
-def _add(counts: dict[tuple[str, str, str], int], key: tuple[str, str, str], amount: int) -> None:
-    counts[key] = counts.get(key, 0) + amount
-
-
-def _counter(name: str, text: str, labels: list[str], counts: Mapping[Any, int]) -> Metric:
-    family = CounterMetricFamily(name, text, labels=labels)
-    for key, count in counts.items():
-        family.add_metric(list(key), count)
-    return family
-
-
-def _histogram(name: str, text: str, histograms: dict[str, _Histogram]) -> Metric:
-    family = HistogramMetricFamily(name, text, labels=["model"])
-    for model, histogram in histograms.items():
-        family.add_metric([model], histogram.buckets(), histogram.total)
-    return family

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from bisect import bisect_left
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
-__all__ = ["Clock", "LoopLag", "SystemClock"]
+__all__ = ["LATENESS_BOUNDS_SECONDS", "Clock", "Lateness", "LoopLag", "SystemClock"]
 
 LATE_SECONDS: Final = 0.1
 """Lateness up to this is everyday business: a garbage collection, a burst of traffic."""
+
+LATENESS_BOUNDS_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+"""Upper bounds of the buckets of ``Lateness``; timers of uvloop are good to a millisecond."""
 
 
 class Clock(Protocol):
@@ -69,3 +73,23 @@ class LoopLag:
         """Return all the seconds that the loop was blocked so far, one block that has just ended included."""
         late = now - self._expected
         return self._blocked_seconds + (late if late >= LATE_SECONDS else 0.0)
+
+
+class Lateness:
+    """How late the event loop came to a timer that turns for ever, for the operator to see.
+
+    A loop that is held up by anything, a long computation or a blocking call, comes late to all that it does: what is
+    seen here is added to every request of that moment.
+    """
+
+    __slots__ = ("counts", "seconds_total")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(LATENESS_BOUNDS_SECONDS) + 1)
+        self.seconds_total = 0.0
+
+    def turned(self, due: float, now: float) -> None:
+        """Note a turn that was due at one monotonic time and came at another."""
+        late = max(0.0, now - due)
+        self.counts[bisect_left(LATENESS_BOUNDS_SECONDS, late)] += 1
+        self.seconds_total += late

@@ -30,6 +30,7 @@ from app.utils.setting_groups import (
     QueueSettings,
     RetrySettings,
     StorageSettings,
+    TracingSettings,
     UpstreamSettings,
 )
 from app.utils.setting_types import Form, sqlite_path
@@ -48,8 +49,12 @@ _NEAR_MISS_RATIO = 0.85
 _SHOWN_CHARACTERS = 200
 _MASK = "********"
 _USERINFO = re.compile(r"(://)[^\s/?#]*@")
-_ELSEWHERE = frozenset({"GATEWAY_URL", "GATEWAY_API_KEY", "GATEWAY_KEY"})
-"""Variables that the commands read themselves: no misspelt settings."""
+_ELSEWHERE = frozenset({"GATEWAY_URL", "GATEWAY_API_KEY", "GATEWAY_KEY"}) | {
+    f"OTEL_EXPORTER_OTLP_{signal}_{what}"
+    for signal in ("TRACES", "METRICS", "LOGS")
+    for what in ("ENDPOINT", "HEADERS")
+}
+"""Variables that the commands read themselves, and OpenTelemetry's for other programs: no misspelt settings."""
 
 _ORDER = {name.upper(): place for place, name in enumerate(name for group in GROUPS for name in group.model_fields)}
 
@@ -87,6 +92,7 @@ class Settings(
     AccessSettings,
     StorageSettings,
     LoggingSettings,
+    TracingSettings,
     HealthSettings,
     UpstreamSettings,
     RetrySettings,

@@ -2,7 +2,7 @@
 
 SQLite 3.7.0 to 3.51.2 can lose commits when two connections write or checkpoint, so exactly one does both here, with
 ``synchronous=FULL``: what is committed survives a power cut. Readers can't write (``query_only``). A second gateway on
-the same file is refused by a lock file.
+the same file is refused by a lock file; one that replaces this one is lent the file, with every connection closed.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal, Self
 
-from sqlalchemy import URL, event
-from sqlalchemy.ext.asyncio import create_async_engine
-
 from app.services.core.errors import StorageUnavailable
+from app.utils.database_engines import reading_engine, writing_engine
 from app.utils.database_errors import DatabaseInUse, DatabaseTooNew, DatabaseUnusable, storage_failures, unusable
 from app.utils.database_files import DatabaseLock, backup_database, verify
 from app.utils.database_migrations import Migrations, migrate
+from app.utils.database_turn import FileTurn
 from app.utils.logger import get_logger
 from app.utils.setting_types import sqlite_path
 
@@ -28,9 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from sqlalchemy import Connection
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-    from sqlalchemy.pool import ConnectionPoolEntry
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 __all__ = [
     "Database",
@@ -46,7 +43,6 @@ __all__ = [
 
 logger = get_logger(__name__)
 
-_READERS = 4
 _RETRY_AFTER_SECONDS = 5
 _FILE_LOST = (
     "The database file was removed or replaced while the gateway runs, so nothing can be stored: see that the right "
@@ -92,8 +88,9 @@ class Database:
         self._lock = lock
         self._write_failed = False
         self._closed = False
-        self._writer = _engine(path, timeout_seconds, begin="BEGIN IMMEDIATE", connections=1, pragmas=_WRITER_PRAGMAS)
-        self._reader = _engine(path, timeout_seconds, begin="BEGIN", connections=_READERS, pragmas=_READER_PRAGMAS)
+        self._turn = FileTurn(timeout_seconds)
+        self._writer = writing_engine(path, timeout_seconds)
+        self._reader = reading_engine(path, timeout_seconds)
 
     @classmethod
     async def open(cls, url: str, migrations: Migrations, *, timeout_seconds: float = 5.0) -> Self:
@@ -139,7 +136,7 @@ class Database:
         self._refuse_closed()
         try:
             with storage_failures():
-                async with self._writer.begin() as connection:
+                async with self._turn.taken(), self._writer.begin() as connection:
                     yield connection
                     await self._refuse_lost()
         except StorageUnavailable:
@@ -156,7 +153,7 @@ class Database:
         """
         self._refuse_closed()
         with storage_failures():
-            async with self._reader.connect() as connection:
+            async with self._turn.taken(), self._reader.connect() as connection:
                 yield connection
 
     async def check(self) -> DatabaseHealth:
@@ -165,6 +162,8 @@ class Database:
         Nothing is written, but after a write that failed: then one is tried, so that health tells the truth about a
         full disk and comes back by itself.
         """
+        if self._turn.lent:  # the process that has it answers for it
+            return DatabaseHealth("healthy", 0.0)
         start = perf_counter()
         try:
             async with asyncio.timeout(_CHECK_DEADLINE_SECONDS):
@@ -181,6 +180,53 @@ class Database:
         if self._closed:
             return
         self._closed = True
+        if not self._turn.lent:
+            await self._let_go()
+
+    @property
+    def lent(self) -> bool:
+        """Whether another process has the file, for a while or for good."""
+        return self._turn.lent
+
+    async def lend(self) -> None:
+        """Let the process that replaces this one have the file. Callers wait, each as long as for a busy database.
+
+        Raises:
+            StorageUnavailable: a transaction takes too long; nothing changed.
+        """
+        await self._turn.lend()
+        await self._let_go()
+
+    async def take_back(self) -> None:
+        """Go on with the file that was lent.
+
+        Raises:
+            DatabaseInUse: the other process still has it.
+            DatabaseTooNew: the other process gave it a schema that this one does not know.
+        DatabaseUnusable: the file is gone or damaged.
+        """
+        await asyncio.to_thread(self._lock.acquire)
+        try:
+            await self._refuse_changed()
+        except BaseException:
+            self._lock.release()
+            raise
+        self._turn.come_back()
+
+    def give_away(self, refusal: str) -> None:
+        """The file that was lent will not come back: from now on callers are refused with these words."""
+        self._turn.give_away(refusal)
+
+    async def _refuse_changed(self) -> None:
+        """Write nothing into a schema that this release does not know."""
+        revision = await asyncio.to_thread(verify, self.path)
+        if revision != self._schema.revision:
+            raise DatabaseTooNew(
+                f"The database file {self.path} was given schema revision '{revision}' by the process that was to "
+                f"replace this one; it had '{self._schema.revision}'. Start the newer release, or restore a backup."
+            )
+
+    async def _let_go(self) -> None:
         for step in (self._reader.dispose, self._checkpoint, self._writer.dispose):
             try:
                 async with asyncio.timeout(_CLOSE_DEADLINE_SECONDS):
@@ -227,37 +273,6 @@ class Database:
     def _refuse_closed(self) -> None:
         if self._closed:
             raise StorageUnavailable("The database is closed: the gateway is stopping.")
-
-
-_WRITER_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
-_READER_PRAGMAS = ("query_only=ON", "foreign_keys=ON")
-
-
-def _engine(
-    path: Path, timeout_seconds: float, *, begin: str, connections: int, pragmas: tuple[str, ...]
-) -> AsyncEngine:
-    """Make an engine whose transactions start as we say: sqlite3 itself would begin late, and deferred."""
-    engine = create_async_engine(
-        URL.create("sqlite+aiosqlite", database=str(path)),
-        pool_size=connections,
-        max_overflow=0,
-        pool_timeout=timeout_seconds,
-        connect_args={"isolation_level": None},
-        hide_parameters=True,  # its errors would carry metadata and ciphertexts into tracebacks
-    )
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def prepare(connection: sqlite3.Connection, _record: ConnectionPoolEntry) -> None:
-        cursor = connection.cursor()
-        for pragma in (f"busy_timeout={int(timeout_seconds * 1000)}", *pragmas):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    @event.listens_for(engine.sync_engine, "begin")
-    def begin_transaction(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
-
-    return engine
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

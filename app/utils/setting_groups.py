@@ -19,7 +19,9 @@ from app.utils.setting_types import (
     EncryptionKey,
     ExistingFile,
     FilePath,
+    HeaderPairs,
     Host,
+    HttpUrl,
     LogFormat,
     LogLevel,
     Networks,
@@ -29,6 +31,7 @@ from app.utils.setting_types import (
     SecondsSetting,
     SqliteUrl,
     Switch,
+    Words,
 )
 
 __all__ = ["GROUPS"]
@@ -113,6 +116,26 @@ class LoggingSettings(BaseSettings):
         10 * _MEBIBYTE, ge=1024, le=_GIBIBYTE, description="Size at which the log file is rotated."
     )
     log_backup_count: Count = Field(5, ge=1, le=1000, description="How many rotated log files are kept.")
+
+
+class TracingSettings(BaseSettings):
+    """Traces."""
+
+    otel_enabled: Switch = Field(
+        default=False, description="Whether requests are sent as OpenTelemetry spans; takes the extra [otel]."
+    )
+    otel_exporter_otlp_endpoint: HttpUrl = Field(
+        "http://localhost:4318", description="Base URL of the collector: OTLP over HTTP, /v1/traces is put behind it."
+    )
+    otel_exporter_otlp_headers: HeaderPairs | None = Field(
+        None, description="Headers that the collector asks for, such as authorization=Bearer%20KEY."
+    )
+    otel_service_name: Words = Field(
+        "multiverse-inference-gateway", description="The name under which traces show this gateway."
+    )
+    otel_sample_ratio: Ratio = Field(
+        1, ge=0, le=1, description="Which part of the traces that begin here is sent; others follow their client."
+    )
 
 
 class HealthSettings(BaseSettings):
@@ -214,6 +237,7 @@ GROUPS: tuple[type[BaseSettings], ...] = (
     AccessSettings,
     StorageSettings,
     LoggingSettings,
+    TracingSettings,
     UpstreamSettings,
     HealthSettings,
     RetrySettings,

@@ -27,7 +27,9 @@ __all__ = [
     "ExistingFile",
     "FilePath",
     "Form",
+    "HeaderPairs",
     "Host",
+    "HttpUrl",
     "IPNetwork",
     "LogFormat",
     "LogLevel",
@@ -38,6 +40,7 @@ __all__ = [
     "SecondsSetting",
     "SqliteUrl",
     "Switch",
+    "Words",
     "sqlite_path",
 ]
 
@@ -49,6 +52,8 @@ _CREDENTIAL = re.compile(r"[\x21-\x7e]{16,256}")
 _SQLITE_URL = re.compile(r"sqlite(?:\+aiosqlite)?:///(?P<path>[^?#\x00]+)")
 _ENCRYPTION_KEY_BYTES = 32
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_HEADER_PAIRS = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+=[ -+\--~]+(?:,\s*[!#$%&'*+.^_`|~0-9A-Za-z-]+=[ -+\--~]+)*")
+_WORDS = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +129,34 @@ def _origin(value: str) -> str:
         raise ValueError(advice)
     literal = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{literal}" + ("" if port in {None, _DEFAULT_PORTS[parts.scheme]} else f":{port}")
+
+
+def _http_url(value: str) -> str:
+    """Accept the base URL of a service; a slash at its end is taken off."""
+    advice = "must be a URL as http://host:port or https://host, without user, query or fragment"
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        raise ValueError(advice) from None
+    host = parts.hostname or ""
+    beside = parts.username is not None or bool(parts.query or parts.fragment) or port == 0
+    if parts.scheme not in _DEFAULT_PORTS or beside or not (_HOST_NAME.fullmatch(host) or ":" in host):
+        raise ValueError(advice)
+    return value.rstrip("/")
+
+
+def _header_pairs(value: SecretStr) -> SecretStr:
+    """Check the form of headers, which hold keys. The message never holds the value."""
+    if not _HEADER_PAIRS.fullmatch(value.get_secret_value()):
+        raise ValueError("must be headers as name=value, separated by commas")
+    return value
+
+
+def _words(value: str) -> str:
+    if not _WORDS.fullmatch(value):
+        raise ValueError("must be 1 to 128 printable ASCII characters")
+    return value
 
 
 def sqlite_path(url: str) -> Path:
@@ -226,3 +259,8 @@ Origins = Annotated[
     BeforeValidator(_split),
     Form("list", "origins as scheme://host[:port], separated by commas, or *"),
 ]
+HttpUrl = Annotated[str, AfterValidator(_http_url), Form("URL", "http(s)://host:port")]
+HeaderPairs = Annotated[
+    SecretStr, AfterValidator(_header_pairs), Form("secret", "name=value pairs, separated by commas", is_secret=True)
+]
+Words = Annotated[str, AfterValidator(_words), Form("text", "1 to 128 printable ASCII characters")]

@@ -7,7 +7,6 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,16 +21,17 @@ from app.routers import docs as docs_routes
 from app.routers.api import create_api
 from app.routers.schemas import ChangeServer, HoldRequest, RegisterServer
 from app.services.core import errors
-from app.services.core.board import Board
 from app.services.core.errors import GatewayError
 from app.services.core.outcome import Outcome
-from app.services.core.request_line import json_line
-from app.services.core.snapshot import EMPTY
+from app.services.core.request_line import json_lines
 from app.services.core.surfaces import INFERENCE_PATHS, match
+from app.services.core.tallies import Tallies
 from app.services.core.usage import Usage
-from app.services.ledger import Ledger
+from app.services.exposition import families
+from app.services.pulse import Lateness
 from app.utils.config import Settings
 from tests.docs.pages import ROOT, Page, every_page
+from tests.fakes.flow import StillFlow
 
 PAGES = every_page()
 MANUAL = [page for page in PAGES if not page.name.startswith(("plans/", "devlog/"))]
@@ -196,14 +196,9 @@ def test_examples_are_well_formed(page: Page) -> None:
             compile(fence.text, page.name, "exec")
 
 
-class NoLines:
-    def append(self, line: bytes) -> None:
-        raise AssertionError(line)
-
-
 def test_metrics_are_those_that_exist() -> None:
-    families = Ledger(NoLines(), lambda: EMPTY, Board(), json_line).collect()
-    exist = {f"{family.name}_total" if family.type == "counter" else family.name for family in families}
+    told = families(Tallies(), StillFlow(), Lateness(), lines_dropped=0, spans_dropped=0)
+    exist = {f"{family.name}_total" if family.type == "counter" else family.name for family in told}
     operators = next(page for page in PAGES if page.name == "docs/operators.md")
     assert operators.metrics == exist
     assert set().union(*(page.metrics for page in PAGES)) <= exist
@@ -213,7 +208,7 @@ def test_the_request_line_in_the_manual_has_the_fields_that_are_written() -> Non
     operators = next(page for page in PAGES if page.name == "docs/operators.md")
     shown = next(json.loads(fence.text) for fence in operators.fences if fence.language == "json")
     outcome = Outcome("r", "c", "k", "/v1/x", "m", None, 200, None, False, 1, 0.1, None, Usage(1, 1))
-    assert list(shown) == list(json.loads(json_line(outcome, datetime.now(UTC))))
+    assert list(shown) == list(json.loads(json_lines([outcome])))
 
 
 def test_error_codes_are_those_that_exist() -> None:

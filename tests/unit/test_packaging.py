@@ -25,7 +25,9 @@ def pins(name: str) -> dict[str, Requirement]:
     return {canonicalize_name(requirement.name): requirement for requirement in found}
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-demo.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize(
+    "name", ["requirements.txt", "requirements-demo.txt", "requirements-dev.txt", "requirements-otel.txt"]
+)
 def test_everything_is_pinned(name: str):
     for requirement in pins(name).values():
         assert re.fullmatch(r"==[\w.]+", str(requirement.specifier)), requirement
@@ -36,6 +38,7 @@ def test_everything_is_pinned(name: str):
     [
         (PROJECT["dependencies"], ["requirements.txt"]),
         (PROJECT["optional-dependencies"]["demo"], ["requirements-demo.txt"]),
+        (PROJECT["optional-dependencies"]["otel"], ["requirements-otel.txt"]),
         (PROJECT["optional-dependencies"]["dev"], ["requirements-dev.txt"]),
     ],
 )

@@ -7,7 +7,7 @@ from datetime import UTC
 
 import pytest
 
-from app.services.pulse import LoopLag, SystemClock
+from app.services.pulse import LATENESS_BOUNDS_SECONDS, Lateness, LoopLag, SystemClock
 
 
 async def test_waiting_ends_with_the_event_or_the_time() -> None:
@@ -41,3 +41,12 @@ def test_lateness_from_a_tenth_of_a_second_on_counts_as_blocked() -> None:
     lag.tick(11.05)
     lag.expect(12.0)
     assert lag.blocked_seconds(12.25) == 0.75
+
+
+def test_every_turn_falls_into_the_bucket_of_its_lateness() -> None:
+    lateness = Lateness()
+    for now in (9.0, 10.0, 10.002, 10.3, 99.0):
+        lateness.turned(10.0, now)
+    seen = dict(zip((*LATENESS_BOUNDS_SECONDS, None), lateness.counts, strict=True))
+    assert {bound: count for bound, count in seen.items() if count} == {0.001: 2, 0.0025: 1, 0.5: 1, None: 1}
+    assert lateness.seconds_total == pytest.approx(89.302)

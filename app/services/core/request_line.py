@@ -1,81 +1,150 @@
-"""How is one request told in the log? As one JSON object for machines, or as one line for people.
+"""How are requests told in the log? Each as one JSON object for machines, or as one line for people.
 
-Only what ``Outcome`` holds can be told: ids and figures, never a prompt, an answer or a key.
+Only what ``Outcome`` holds can be told: ids and figures, never a prompt, an answer or a key. Lines are made a batch at
+a time: the second of their timestamps is written out once, and so is each model's name.
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from collections.abc import Sequence
 
     from app.services.core.outcome import Outcome
 
-__all__ = ["json_line", "text_line"]
+__all__ = ["LineFormat", "json_lines", "text_lines"]
 
 _SENTENCE = "request finished"
 _LOGGER = "gateway.requests"
 _BLURRING = frozenset(' "=')
+_MICROSECONDS = 1_000_000
+_FRACTION_DIGITS = -6
+_TRACE_ID = slice(3, 35)
+"""Where the trace id stands in a ``traceparent``."""
 
 
-def json_line(outcome: Outcome, moment: datetime) -> bytes:
-    """Encode the line as one JSON object."""
-    told = {"timestamp": moment.isoformat(), "level": "info", "logger": _LOGGER, "event": _SENTENCE}
-    return msgspec.json.encode(told | _fields(outcome))
+class LineFormat(Protocol):
+    """``json_lines`` or ``text_lines``."""
+
+    def __call__(self, outcomes: Sequence[Outcome]) -> bytes:
+        """Make the lines of a batch, in its order, each ended by a newline."""
 
 
-def text_line(outcome: Outcome, moment: datetime) -> bytes:
-    """Write the line as ``time LEVEL sentence key=value ... (logger)``; what is not known is left out.
+class _Line(msgspec.Struct, gc=False):
+    """A line as JSON, its fields in the order in which they are written."""
 
-    On the path of every request, so it is one expression: 2 us, where a loop over the fields took 9.
+    timestamp: str
+    level: str
+    logger: str
+    event: str
+    status: int
+    error_code: str | None
+    path: str
+    model: str
+    server_id: str | None
+    attempts: int
+    stream: bool
+    duration_ms: float
+    first_token_ms: float | None
+    prompt_tokens: int
+    completion_tokens: int
+    usage_estimated: bool
+    key_id: str
+    client: str
+    request_id: str
+    trace_id: str | msgspec.UnsetType = msgspec.UNSET
+
+
+_encode_lines = msgspec.json.Encoder().encode_lines
+
+
+def json_lines(outcomes: Sequence[Outcome]) -> bytes:
+    """Encode each outcome as one JSON object."""
+    lines, second, stamp = [], "", ""
+    for outcome in outcomes:
+        digits = str(round(outcome.ended_at * _MICROSECONDS))
+        if digits[:_FRACTION_DIGITS] != second:
+            second = digits[:_FRACTION_DIGITS]
+            stamp = _written_out(second)
+        usage, first = outcome.usage, outcome.first_token_seconds
+        line = _Line(
+            f"{stamp}.{digits[_FRACTION_DIGITS:]}+00:00",
+            "info",
+            _LOGGER,
+            _SENTENCE,
+            outcome.status,
+            outcome.error_code,
+            outcome.path,
+            outcome.model,
+            outcome.server_id,
+            outcome.attempts,
+            outcome.stream,
+            round(outcome.duration_seconds * 1000, 1),
+            None if first is None else round(first * 1000, 1),
+            usage.prompt_tokens,
+            usage.completion_tokens,
+            usage.estimated,
+            outcome.key_id,
+            outcome.client,
+            outcome.request_id,
+            outcome.trace[_TRACE_ID].decode() if outcome.trace else msgspec.UNSET,
+        )
+        lines.append(line)
+    return _encode_lines(lines)
+
+
+def text_lines(outcomes: Sequence[Outcome]) -> bytes:
+    """Write each as ``time LEVEL sentence key=value ... (logger)``; what is not known is left out.
+
+    Every request pays for this, so a line is one expression: a loop over its fields takes three times as long. What
+    a client or its proxy can write freely, ``model`` and ``client``, is quoted; the other fields are the gateway's own.
     """
-    usage, first = outcome.usage, outcome.first_token_seconds
-    error = f" error_code={outcome.error_code}" if outcome.error_code else ""
-    server = f" server_id={outcome.server_id}" if outcome.server_id else ""
-    first_token = "" if first is None else f" first_token_ms={first * 1000:.1f}"
-    return (
-        f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z INFO     {_SENTENCE} status={outcome.status}{error} path={outcome.path} "
-        f"model={_quoted(outcome.model)}{server} attempts={outcome.attempts} "
-        f"stream={'true' if outcome.stream else 'false'} "
-        f"duration_ms={outcome.duration_seconds * 1000:.1f}{first_token} "
-        f"prompt_tokens={usage.prompt_tokens} completion_tokens={usage.completion_tokens} "
-        f"usage_estimated={'true' if usage.estimated else 'false'} key_id={outcome.key_id} client={outcome.client} "
-        f"request_id={outcome.request_id} ({_LOGGER})"
-    ).encode()
+    lines, second, stamp = [], "", ""
+    names: dict[str, str] = {}
+    for outcome in outcomes:
+        digits = str(round(outcome.ended_at * _MICROSECONDS))
+        if digits[:_FRACTION_DIGITS] != second:
+            second = digits[:_FRACTION_DIGITS]
+            stamp = _written_out(second)
+        model = names.get(outcome.model) or _quoted(outcome.model, names)
+        client = outcome.client and (names.get(outcome.client) or _quoted(outcome.client, names))
+        usage, first = outcome.usage, outcome.first_token_seconds
+        error = f" error_code={outcome.error_code}" if outcome.error_code else ""
+        server = f" server_id={outcome.server_id}" if outcome.server_id else ""
+        first_token = "" if first is None else f" first_token_ms={first * 1000:.1f}"
+        trace = f" trace_id={outcome.trace[_TRACE_ID].decode()}" if outcome.trace else ""
+        lines.append(
+            f"{stamp}.{digits[_FRACTION_DIGITS:]}Z INFO     {_SENTENCE} status={outcome.status}{error} "
+            f"path={outcome.path} model={model}{server} attempts={outcome.attempts} "
+            f"stream={'true' if outcome.stream else 'false'} "
+            f"duration_ms={outcome.duration_seconds * 1000:.1f}{first_token} "
+            f"prompt_tokens={usage.prompt_tokens} completion_tokens={usage.completion_tokens} "
+            f"usage_estimated={'true' if usage.estimated else 'false'} "
+            f"key_id={outcome.key_id} client={client} request_id={outcome.request_id}{trace} ({_LOGGER})\n"
+        )
+    return "".join(lines).encode()
 
 
-def _fields(outcome: Outcome) -> dict[str, object]:
-    """The fields of the line, in the order of the text."""
-    usage, first = outcome.usage, outcome.first_token_seconds
-    return {
-        "status": outcome.status,
-        "error_code": outcome.error_code,
-        "path": outcome.path,
-        "model": outcome.model,
-        "server_id": outcome.server_id,
-        "attempts": outcome.attempts,
-        "stream": outcome.stream,
-        "duration_ms": round(outcome.duration_seconds * 1000, 1),
-        "first_token_ms": None if first is None else round(first * 1000, 1),
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "usage_estimated": usage.estimated,
-        "key_id": outcome.key_id,
-        "client": outcome.client,
-        "request_id": outcome.request_id,
-    }
+def _written_out(second: str) -> str:
+    """A second of Unix time, given by its digits, in ISO 8601, UTC, without its offset."""
+    return datetime.fromtimestamp(int(second or 0), UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _quoted(model: str) -> str:
-    """The one field that a client writes freely: quoted where a space or a quote would blur where it ends.
+def _quoted(text: str, known: dict[str, str]) -> str:
+    """Quote what others write freely where a space or a quote would blur where it ends; ``known`` keeps the result.
 
     What does not print is escaped: line separators, and the control characters beyond ASCII that terminals obey.
     """
-    if not model.isprintable():
-        return json.dumps(model)
-    plain = model and not _BLURRING.intersection(model)
-    return model if plain else msgspec.json.encode(model).decode()
+    if not text.isprintable():
+        quoted = json.dumps(text)
+    elif not text or _BLURRING.intersection(text):
+        quoted = msgspec.json.encode(text).decode()
+    else:
+        quoted = text
+    known[text] = quoted
+    return quoted

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from app.cli.demo_requests import replace_console, short_line
 from app.services.core.outcome import Outcome
-from app.services.core.request_line import text_line
+from app.services.core.request_line import text_lines
 from app.services.core.usage import Usage
 from app.utils.logger import BatchedLines, configure_logging
 
 SERVERS = {"id-1": "http://127.0.0.1:5001", "id-2": "http://127.0.0.1:5002"}
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 ANSWERED = Outcome(
@@ -34,11 +32,12 @@ ANSWERED = Outcome(
     duration_seconds=0.25,
     first_token_seconds=None,
     usage=Usage(3, 5),
+    ended_at=1_800_000_000.0,
 )
 
 
 def line(**changes: Any) -> str:
-    return text_line(replace(ANSWERED, **changes), NOW).decode()
+    return text_lines([replace(ANSWERED, **changes)]).decode().rstrip("\n")
 
 
 @pytest.fixture
@@ -76,13 +75,12 @@ def test_the_console_shows_short_lines_and_warnings_once_it_knows_the_servers(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     echo, lines = replace_console(), BatchedLines()
-    whole = text_line(ANSWERED, NOW)
-    lines.append(whole)
+    lines.append(line().encode())
     lines.flush()
     logging.getLogger("x").info("not told")
     assert capsys.readouterr().err == ""
     echo.servers.update(SERVERS)
-    lines.append(whole)
+    lines.append(line().encode())
     lines.close()
     logging.getLogger("x").warning("told")
     said = capsys.readouterr().err.splitlines()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.services.core.board import Board, Lane
+from app.services.core.board import GAP_BOUNDS_SECONDS, Board, Lane
 
 NOW = 1000.0
 
@@ -42,6 +42,21 @@ def test_requests_lost_to_one_crash_are_one_failure() -> None:
     for _request in range(5):
         lane.failed(NOW)
     assert (lane.failures_in_a_row, lane.suspect_until) == (1, NOW + 1.0)
+
+
+def test_each_time_that_it_becomes_suspect_is_counted() -> None:
+    lane = Lane()
+    for now in (NOW, NOW + 0.5, NOW + 1.0, NOW + 2.9, NOW + 3.0):
+        lane.failed(now)
+    assert lane.ejections == 3
+    lane.cleared()
+    assert lane.ejections == 3
+
+
+def test_there_is_a_bucket_for_every_gap() -> None:
+    assert list(GAP_BOUNDS_SECONDS) == sorted(set(GAP_BOUNDS_SECONDS))
+    assert Lane().gaps == [0] * (len(GAP_BOUNDS_SECONDS) + 1)
+    assert Lane().gaps is not Lane().gaps
 
 
 def test_a_good_answer_clears_suspicion() -> None:

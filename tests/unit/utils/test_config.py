@@ -67,6 +67,11 @@ DEFAULTS = {
     "health_history_retention_days": 30,
     "removed_server_retention_days": 90,
     "database_timeout_seconds": 5.0,
+    "otel_enabled": False,
+    "otel_exporter_otlp_endpoint": "http://localhost:4318",
+    "otel_exporter_otlp_headers": None,
+    "otel_service_name": "multiverse-inference-gateway",
+    "otel_sample_ratio": 1.0,
 }
 KEY = "operator-key-0123456789"
 
@@ -224,12 +229,50 @@ def test_other_databases_are_refused_without_showing_their_password(wrong: str):
     assert "hunter22" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("http://collector:4318/", "http://collector:4318"),
+        ("https://[2001:db8::1]/otlp", "https://[2001:db8::1]/otlp"),
+    ],
+)
+def test_a_collector_is_a_base_url(given: str, kept: str):
+    assert load_settings(otel_exporter_otlp_endpoint=given).otel_exporter_otlp_endpoint == kept
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["collector:4317", "grpc://collector:4317", "http://", "http://user:pw@host", "http://host:0", "http://h?k"],
+)
+def test_a_collector_that_is_no_url_is_refused(wrong: str):
+    assert "http://host:port" in problems(otel_exporter_otlp_endpoint=wrong)["OTEL_EXPORTER_OTLP_ENDPOINT"]
+
+
+@pytest.mark.parametrize("value", ["authorization=Bearer%20abc", "x-a=1, x-b=2=3"])
+def test_headers_are_pairs(value: str):
+    headers = load_settings(otel_exporter_otlp_headers=value).otel_exporter_otlp_headers
+    assert headers is not None
+    assert headers.get_secret_value() == value
+
+
+def test_what_other_programs_send_to_collectors_is_no_slip(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://elsewhere:4318")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPIONT", "http://elsewhere:4318")
+    [slip] = load_settings().unknown_names()
+    assert "did you mean OTEL_EXPORTER_OTLP_ENDPOINT?" in slip
+
+
+def test_a_service_needs_a_name_that_prints():
+    assert "printable" in problems(otel_service_name="a\nb")["OTEL_SERVICE_NAME"]
+
+
 def secret_names() -> list[str]:
     return [name for name, field in Settings.model_fields.items() if form_of(field).is_secret]
 
 
 def test_secrets_are_those_that_hold_secrets():
-    assert secret_names() == [name for name in Settings.model_fields if name.endswith("_key") and "tls" not in name]
+    ends = ("_key", "_otlp_headers")
+    assert secret_names() == [name for name in Settings.model_fields if name.endswith(ends) and "tls" not in name]
     assert all("SecretStr" in str(Settings.model_fields[name].annotation) for name in secret_names())
 
 

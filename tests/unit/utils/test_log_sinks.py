@@ -161,6 +161,22 @@ def test_beyond_the_capacity_lines_are_dropped_counted_and_told(tmp_path: Path, 
     assert b"again\n" in b"".join(log_files(tmp_path).values())
 
 
+def test_blocks_count_by_their_lines(tmp_path: Path, sink: FileSink):
+    lines = BatchedLines(capacity_lines=3)
+    lines.extend(b"one\ntwo\n", 2)
+    lines.extend(b"three\nfour\n", 2)
+    lines.extend(b"five\n", 1)
+    assert lines.dropped_lines == 2
+    lines.flush()
+    lines.extend(b"six\nseven\neight\n", 3)
+    lines.close()
+    content = b"".join(log_files(tmp_path).values())
+    assert content.startswith(b"one\ntwo\nfive\n")
+    assert b"2 are missing" in content
+    assert content.endswith(b"six\nseven\neight\n")
+    assert lines.dropped_lines == 2
+
+
 def test_lines_below_the_level_are_not_written(tmp_path: Path, sink: FileSink, fresh_logging: logging.Logger):
     fresh_logging.setLevel(logging.WARNING)
     lines = BatchedLines()
