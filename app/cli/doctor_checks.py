@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from app.cli.database_file import find_damage, is_gateway_running, read_schema_version
+from app.cli.open_files import OPEN_FILES_ADVICE, OPEN_FILES_WANTED
 from app.services.registry.tables import SCHEMA_VERSION
 from app.utils.database import DatabaseUnusable
 from app.utils.database_errors import unusable
@@ -39,7 +40,6 @@ __all__ = [
 ]
 
 ENV_FILE: Final = Path(".env")
-OPEN_FILES_WANTED: Final = 4096
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -148,9 +148,8 @@ def check_open_files() -> list[Finding]:
     if hard == resource.RLIM_INFINITY or hard >= OPEN_FILES_WANTED:
         limit = "no limit" if hard == resource.RLIM_INFINITY else f"{hard:,} at most"
         return [Finding("open files", Level.OK, limit)]
-    advice = f"Raise it: `ulimit -Hn {OPEN_FILES_WANTED * 4}`, LimitNOFILE= in systemd, --ulimit in Docker."
     detail = f"{hard:,} at most: about {hard // 2:,} requests at a time"
-    return [Finding("open files", Level.WARN, detail, advice)]
+    return [Finding("open files", Level.WARN, detail, OPEN_FILES_ADVICE)]
 
 
 def worst(findings: Sequence[Finding]) -> Level:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import importlib.util
 import math
 import signal
-import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 
 from app.cli.exits import CommandFailed, ExitCode
+from app.cli.handover_farewell import LINGER_SECONDS, Farewell
 from app.cli.listener import bind_listeners, close_all
+from app.cli.open_files import raise_open_file_limit, warn_of_low_limit
 from app.services.dataplane.door import door_factory
 from app.startup_words import EXPECTED_FAILURES, StartupWords
 from app.utils.config import SettingsInvalid
@@ -21,7 +22,7 @@ from app.utils.logger import quiet_on_console
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from types import FrameType
 
     from fastapi import FastAPI
@@ -29,21 +30,22 @@ if TYPE_CHECKING:
 
     from app.utils.config import Settings
 
-__all__ = ["GatewayServer", "raise_open_file_limit", "run_gateway"]
+__all__ = ["GatewayServer", "run_gateway"]
 
-OPEN_FILES_CAP: Final = 1_048_576
-"""More than any gateway needs; some systems answer "unlimited", which can't be set."""
 LAST_WORDS_SECONDS: Final = 1
 UVICORN_LOGGER: Final = "uvicorn.error"
 """Where uvicorn tells of each step of its start and end; the commands have words of their own for that."""
 
 
 class GatewayServer(uvicorn.Server):
-    """uvicorn's server with two differences: a signal drains first, and is not raised again at the end.
+    """uvicorn's server with three differences: a signal drains first, is not raised again at the end, and it may leave.
 
     uvicorn closes the listeners as soon as it is told to stop. Here ``/ready`` turns 503 first and
     ``grace_seconds`` pass, so that a load balancer notices before connections are refused. A second Ctrl-C ends at
     once. The process is left to choose its exit code by ``stopped_by``.
+
+    A server that leaves has given its listeners to another process: it accepts no more, ``/ready`` stays 200, and it
+    has ``answer_seconds`` to finish, as long as any answer may take. ``on_ending`` is awaited before the app's end.
     """
 
     def __init__(
@@ -51,18 +53,30 @@ class GatewayServer(uvicorn.Server):
         config: uvicorn.Config,
         *,
         grace_seconds: float = 0.0,
+        answer_seconds: float = math.inf,
         begin_drain: Callable[[], None] | None = None,
         on_started: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(config)
         self.stopped_by: int | None = None
+        self.on_ending: Callable[[], Awaitable[None]] | None = None
         self._grace_seconds = grace_seconds
+        self._answer_seconds = answer_seconds
         self._begin_drain = begin_drain
         self._on_started = on_started
         self._stop_at_monotonic: float | None = None
+        self._listeners: Sequence[socket.socket] = ()
+        self._farewell: Farewell | None = None
+        self._finish_by_monotonic = math.inf
+
+    @property
+    def listeners(self) -> Sequence[socket.socket]:
+        """What it was given to listen on."""
+        return self._listeners
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the app and the listeners, then tell whoever waits for it."""
+        self._listeners = sockets or ()
         await super().startup(sockets=sockets)
         if self._on_started is not None and not self.should_exit:
             self._on_started()
@@ -79,9 +93,27 @@ class GatewayServer(uvicorn.Server):
         if self.stopped_by is None:
             self.stopped_by = signal.SIGTERM
 
+    def leave(self) -> None:
+        """Another process accepts from now on: answer what is here already, and end. To be called in the event loop."""
+        for server in self.servers:
+            server.close()
+        close_all(self._listeners)
+        self._farewell = Farewell(self.server_state.connections, asyncio.get_running_loop(), LINGER_SECONDS)
+        self._finish_by_monotonic = time.monotonic() + self._answer_seconds + LINGER_SECONDS
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End what stands beside the server, then the server, then the app."""
+        if self.on_ending is not None:
+            await self.on_ending()
+        await super().shutdown(sockets=sockets)
+
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second: begins the drain, and ends the loop once the grace is over."""
-        leave = await super().on_tick(counter)
+        over = await super().on_tick(counter)
+        if self._farewell is not None:
+            self.should_exit = self.should_exit or self._farewell.tick()
+            if time.monotonic() > self._finish_by_monotonic:
+                self.stop()
         if self.stopped_by is not None:
             now = time.monotonic()
             if self._stop_at_monotonic is None:
@@ -89,7 +121,7 @@ class GatewayServer(uvicorn.Server):
                 if self._begin_drain is not None:
                     self._begin_drain()
             self.should_exit = self.should_exit or now >= self._stop_at_monotonic
-        return leave or self.should_exit
+        return over or self.should_exit
 
 
 def run_gateway(
@@ -97,6 +129,7 @@ def run_gateway(
     *,
     sockets: list[socket.socket] | None = None,
     on_created: Callable[[FastAPI], None] | None = None,
+    before_start: Callable[[], None] | None = None,
     on_started: Callable[[GatewayServer], None] | None = None,
 ) -> int | None:
     """Serve until a signal comes; blocks, and must run in the main thread.
@@ -105,6 +138,7 @@ def run_gateway(
         settings: what the gateway is made of; its port is the one that ``sockets`` have.
         sockets: bound listeners, to be closed here; bound from the settings when left out.
         on_created: called with the app, the log configured, before anything is started.
+        before_start: called when all is made that needs neither the database nor the event loop.
         on_started: called in the event loop once requests are served.
 
     Returns:
@@ -115,13 +149,16 @@ def run_gateway(
     """
     bound = bind_listeners(settings.host, settings.port) if sockets is None else sockets
     try:
-        raise_open_file_limit()
+        limit = raise_open_file_limit()
         app = _create_app(settings)
+        warn_of_low_limit(limit)
         quiet_on_console(UVICORN_LOGGER)
         if on_created is not None:
             on_created(app)
         front = StartupWords(app)
         server = _make_server(app, front, settings, on_started)
+        if before_start is not None:
+            before_start()
         try:
             server.run(sockets=bound)
         except SystemExit as error:  # uvicorn's way to say that the app's start failed
@@ -151,6 +188,7 @@ def _make_server(
     server = GatewayServer(
         config,
         grace_seconds=settings.drain_grace_seconds,
+        answer_seconds=settings.request_timeout_seconds,
         begin_drain=app.state.begin_drain,
         on_started=None if on_started is None else lambda: on_started(server),
     )
@@ -181,21 +219,6 @@ def make_config(app: FastAPI, front: ASGIApp, settings: Settings) -> uvicorn.Con
         ssl_certfile=settings.tls_cert_file,
         ssl_keyfile=settings.tls_key_file,
     )
-
-
-def raise_open_file_limit() -> None:
-    """Let this process open as many files as the system allows it: two per request, one of them kept warm."""
-    if sys.platform == "win32":
-        return
-    import resource  # noqa: PLC0415 - a Unix module
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES_CAP if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES_CAP)
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return
-    # macOS promises "unlimited" and refuses it: the limit that was there is served with then.
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _start_failed(settings: Settings, failure: BaseException | None) -> CommandFailed:

@@ -9,8 +9,12 @@ from __future__ import annotations
 import errno
 import socket
 import sys
+from typing import TYPE_CHECKING
 
 from app.cli.exits import CommandFailed, ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["bind_listeners", "bind_next_free", "close_all", "port_of"]
 
@@ -19,20 +23,30 @@ PORTS_TRIED = 100
 BACKLOG = 2048
 
 
-def bind_listeners(host: str, port: int) -> list[socket.socket]:
+def bind_listeners(host: str, port: int, given: Sequence[socket.socket] = ()) -> list[socket.socket]:
     """Listen on every address that ``host`` stands for (``localhost`` has two).
+
+    Args:
+        host: an address or a name.
+        port: 0 for one that is free.
+        given: sockets that listen already: those with a wanted address are used, the others closed, all of them if
+            this fails.
 
     Raises:
         CommandFailed: the port is taken, may not be used, or the host is none of this machine's; each with its fix.
     """
+    there = {(listener.family, *listener.getsockname()[:2]): listener for listener in given}
     sockets: list[socket.socket] = []
     try:
         for family, address in _addresses(host, port):
-            bound = _bind(family, address if not sockets or port else (address[0], port_of(sockets)))
-            sockets.append(bound)
+            listener = there.pop((family, *address), None)
+            wanted = address if not sockets or port else (address[0], port_of(sockets))
+            sockets.append(listener or _bind(family, wanted))
     except OSError as error:
         close_all(sockets)
         raise _in_words(error, host, port) from error
+    finally:
+        close_all(there.values())
     return sockets
 
 
@@ -59,7 +73,7 @@ def port_of(sockets: list[socket.socket]) -> int:
     return int(sockets[0].getsockname()[1])
 
 
-def close_all(sockets: list[socket.socket]) -> None:
+def close_all(sockets: Iterable[socket.socket]) -> None:
     """Give the ports back."""
     for bound in sockets:
         bound.close()
