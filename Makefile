@@ -24,6 +24,6 @@ lint: ## Format, and repair what can be repaired.
 	@scripts/install --dev
 	@scripts/lint
 
-bench: ## Run the benchmarks.
+bench: ## Compare the gateway with its peers (20 minutes).
 	@scripts/install --dev
 	@scripts/bench

@@ -1,1 +1,1 @@
-"""What does a request cost? A small benchmark of this project alone; run it by ``python -m bench``."""
+"""What does a request cost, here and in other gateways? Run it by ``python -m bench``."""

@@ -1,65 +1,104 @@
-"""What is asked and answered? Fixed bytes that upstreams send and the load client expects, byte for byte."""
+"""What is answered? Fixed bytes that the upstreams send and the load generators expect, byte for byte.
+
+An answer is chosen by the model's name, which every gateway passes on: the upstreams need not read a prompt.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import accumulate
 
-__all__ = ["MODEL", "MODEL_LIST", "SHAPES", "STREAM_MARK", "Shape", "request"]
+__all__ = ["ANSWERS", "HELD", "LONG", "MODELS", "MODEL_LIST", "PLAIN", "STREAM", "Answer"]
 
-MODEL = "bench"
-EVENT_COUNT = 100
-BODY_BYTES = 1024
-STREAM_MARK = b'"stream":true'
-"""In a request's body: the answer is to be a stream."""
+_DONE = b"data: [DONE]\n\n"
+_TEXT_BYTES = 172
+"""Makes a plain answer about 450 B."""
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """One kind of answer. ``parts`` are the body's pieces, written one after the other; a stream has one an event."""
+class Answer:
+    """One kind of answer.
 
-    name: str
-    streams: bool
-    parts: tuple[bytes, ...]
+    Attributes:
+        model: the name by which it is asked for.
+        text: what the model says.
+        events: the events of a stream, ``[DONE]`` among them; of a plain answer the body alone.
+        gap_ms: time from one event to the next; 0 for a plain answer.
+        usage: the event that is sent before ``[DONE]`` to those who ask for it.
+    """
+
+    model: str
+    text: str
+    events: tuple[bytes, ...]
+    gap_ms: int = 0
+    usage: bytes = b""
+    body: bytes = field(init=False)
+    offsets: tuple[int, ...] = field(init=False)
+    """Where in ``body`` each event ends."""
+    framed: tuple[bytes, ...] = field(init=False)
+    """Each event as a chunk of its own."""
+
+    def __post_init__(self) -> None:
+        """Work out what follows from the events."""
+        object.__setattr__(self, "body", b"".join(self.events))
+        object.__setattr__(self, "offsets", tuple(accumulate(map(len, self.events))))
+        object.__setattr__(self, "framed", tuple(chunk(event) for event in self.events))
 
     @property
-    def body(self) -> bytes:
-        """The whole body, as a client must receive it."""
-        return b"".join(self.parts)
+    def streams(self) -> bool:
+        """Whether it comes in events."""
+        return self.gap_ms > 0
 
 
-def request(shape: Shape, key: str) -> bytes:
-    """A chat request for an answer of this shape."""
-    fields = {"model": MODEL, "messages": [{"role": "user", "content": "Say something."}], "stream": shape.streams}
-    body = json.dumps(fields, separators=(",", ":")).encode()
-    head = (
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n"
-        f"authorization: Bearer {key}\r\ncontent-length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
+def chunk(data: bytes) -> bytes:
+    """Frame bytes as one chunk (RFC 9112, section 7.1)."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def _plain() -> Shape:
-    def body(content: str) -> bytes:
-        message = {"role": "assistant", "content": content}
-        choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
-        usage = {"prompt_tokens": 5, "completion_tokens": 100, "total_tokens": 105}
-        fields = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": MODEL, "choices": choices}
-        return json.dumps({**fields, "usage": usage}, separators=(",", ":")).encode()
-
-    return Shape("1 KB of JSON", streams=False, parts=(body("x" * (BODY_BYTES - len(body("")))),))
+def _usage(tokens: int) -> dict[str, int]:
+    return {"prompt_tokens": 200, "completion_tokens": tokens, "total_tokens": 200 + tokens}
 
 
-def _stream() -> Shape:
-    def event(number: int) -> bytes:
-        finish = "stop" if number == EVENT_COUNT - 1 else None
-        choices = [{"index": 0, "delta": {"content": f" word{number}"}, "finish_reason": finish}]
-        fields = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": MODEL}
-        return b"data: " + json.dumps({**fields, "choices": choices}, separators=(",", ":")).encode() + b"\n\n"
-
-    events = tuple(event(number) for number in range(EVENT_COUNT))
-    return Shape(f"stream of {EVENT_COUNT} events", streams=True, parts=(*events, b"data: [DONE]\n\n"))
+def _encode(fields: dict[str, object]) -> bytes:
+    return json.dumps(fields, separators=(",", ":")).encode()
 
 
-SHAPES = (_plain(), _stream())
-MODEL_LIST = json.dumps({"object": "list", "data": [{"id": MODEL, "object": "model", "owned_by": "bench"}]}).encode()
+def _plain(model: str) -> Answer:
+    text = " ".join(f"word{number}" for number in range(100))[:_TEXT_BYTES]
+    message = {"role": "assistant", "content": text, "refusal": None}
+    choices = [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}]
+    head = {"id": "chatcmpl-7f3a0c19e2d84b56", "object": "chat.completion", "created": 1764000000, "model": model}
+    return Answer(model, text, (_encode({**head, "choices": choices, "usage": _usage(100)}),))
+
+
+def _stream(model: str, tokens: int, gap_ms: int) -> Answer:
+    head = {"id": "chatcmpl-7f3a0c19e2d84b56", "object": "chat.completion.chunk", "created": 1764000000, "model": model}
+
+    def event(choices: list[dict[str, object]], **more: object) -> bytes:
+        return b"data: %b\n\n" % _encode({**head, "choices": choices, **more})
+
+    def word(number: int) -> bytes:
+        finish = "stop" if number == tokens - 1 else None
+        delta = {"content": f" word{number}"}
+        return event([{"index": 0, "delta": delta, "finish_reason": finish}])
+
+    text = "".join(f" word{number}" for number in range(tokens))
+    events = (*(word(number) for number in range(tokens)), _DONE)
+    return Answer(model, text, events, gap_ms, event([], usage=_usage(tokens)))
+
+
+PLAIN = _plain("bench-plain")
+STREAM = _stream("bench-stream", tokens=100, gap_ms=20)
+LONG = _stream("bench-long", tokens=4000, gap_ms=1)
+HELD = _stream("bench-held", tokens=1000, gap_ms=500)
+"""So slow that it is open for as long as anybody looks."""
+
+ANSWERS = {answer.model: answer for answer in (PLAIN, STREAM, LONG, HELD)}
+MODELS = tuple(ANSWERS)
+MODEL_LIST = _encode(
+    {
+        "object": "list",
+        "data": [{"id": model, "object": "model", "created": 1764000000, "owned_by": "bench"} for model in MODELS],
+    }
+)

@@ -1,128 +1,188 @@
-"""What runs during a benchmark, and how much processor time does it take? Upstreams and gateways as child processes."""
+"""What runs beside a benchmark? Upstreams and gateways as child processes, each tree ended as a whole.
+
+A child has a session of its own: Ctrl-C reaches this process alone, which then ends its children, in order, and nobody
+else. Should this process be killed, the kernel kills the children.
+"""
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
+import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.utils.config import Settings
+from bench.calls import await_ready, register
+from bench.sites import Site, TlsFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["KEY", "WAYS_IN", "Running", "cpu_seconds", "run_gateway", "run_upstreams"]
+    from bench.cores import Cores
+    from bench.gateways import Gateway
 
-KEY = secrets.token_hex(16)
-WAYS_IN = {
-    "the door": ("app.cli", "serve"),
-    "plain ASGI": ("uvicorn", "app.main:app", "--host", "127.0.0.1", "--port", "{port}"),
-}
+__all__ = ["NotStarted", "Running", "free_port", "run_gateway", "run_upstreams"]
+
 _ROOT = Path(__file__).resolve().parents[1]
-_START_SECONDS = 30.0
-_POLL_SECONDS = 0.05
+_START_SECONDS = 90.0
+_END_SECONDS = 3.0
+_SHOWN_CHARACTERS = 600
+
+
+class NotStarted(Exception):
+    """A gateway can't be measured, and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """Child processes of one kind: the ports where they listen, and their process ids."""
+    """A child that listens. ``pid`` is the root of its process tree."""
 
-    ports: tuple[int, ...]
-    pids: tuple[int, ...]
+    port: int
+    pid: int
+    child: subprocess.Popen[bytes]
+    output: Path | None = None
 
+    def last_words(self) -> str:
+        """How it ended and what it said at last; nothing while it runs."""
+        code = self.child.poll()
+        return "" if code is None else f"It ended, exit code {code}. {_end_of(self.output)}"
 
-def cpu_seconds(running: Running) -> float | None:
-    """User and system time that these processes have taken so far; None where there is no /proc (not on Linux)."""
-    total_ticks = 0
-    for pid in running.pids:
-        try:
-            text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-        except FileNotFoundError:
-            return None
-        fields = text.rpartition(")")[2].split()  # the name, in parentheses, may hold blanks
-        total_ticks += int(fields[11]) + int(fields[12])  # utime and stime, proc_pid_stat(5)
-    return total_ticks / os.sysconf("SC_CLK_TCK")
+    def pause(self) -> None:
+        """Stop its processes where they are, so that they take nothing from one that is measured."""
+        _signal_group(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let them go on."""
+        _signal_group(self.pid, signal.SIGCONT)
 
 
 @contextmanager
-def run_upstreams(count: int) -> Iterator[Running]:
+def run_upstreams(count: int, cores: Cores) -> Iterator[tuple[Running, ...]]:
     """Start so many upstreams."""
     with ExitStack() as stack:
-        children = [stack.enter_context(_child(("bench.upstream",), _ROOT, {})) for _number in range(count)]
-        ports = []
-        for child in children:
-            assert child.stdout is not None
-            ports.append(int(child.stdout.readline()))
-        yield Running(tuple(ports), tuple(child.pid for child in children))
+        started = []
+        for number in range(count):
+            core = cores.upstreams[number % len(cores.upstreams) :][:1]
+            command = (sys.executable, "-m", "bench.upstream")
+            child = stack.enter_context(_child(command, _ROOT, {"PYTHONPATH": str(_ROOT)}, core))
+            started.append(child)
+        yield tuple(Running(_told_port(child), child.pid, child) for child in started)
 
 
 @contextmanager
-def run_gateway(command: Sequence[str], folder: Path, upstreams: Running) -> Iterator[Running]:
-    """Start a gateway with its default settings in an empty folder, and register the upstreams with it."""
+def run_gateway(
+    gateway: Gateway,
+    interpreter: Path,
+    folder: Path,
+    upstreams: Sequence[Running],
+    cores: Cores,
+    tls: TlsFiles | None = None,
+) -> Iterator[Running]:
+    """Start a gateway in an empty folder, and wait until it can serve.
+
+    Raises:
+        NotStarted: it ended, or said nothing for too long; with the end of its own words.
+    """
+    site = Site(folder, free_port(), free_port(), tuple(upstream.port for upstream in upstreams), tls)
+    launch = gateway.configure(site)
+    for name, text in launch.files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    command = (_program(launch.command[0], interpreter), *launch.command[1:])
+    environment = {**launch.environment, **({} if gateway.requirement else {"PYTHONPATH": str(_ROOT)})}
+    output_path = folder / "output"
+    with (
+        output_path.open("wb") as output,
+        _child(command, folder, environment, cores.gateway, output.fileno()) as child,
+    ):
+        problem = await_ready(site, launch.ready_path, lambda: child.poll() is None, _START_SECONDS)
+        problem = problem or (register(site) if launch.registers else "")
+        if problem:
+            raise NotStarted(f"{problem} {_end_of(output_path)}")
+        yield Running(site.port, child.pid, child, output_path)
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    settings = {"PORT": str(port), "ADMIN_API_KEY": KEY, "ALLOWED_SERVER_NETWORKS": "127.0.0.0/8"}
-    filled = [part.format(port=port) for part in command]
-    with (folder / "output").open("wb") as output, _child(filled, folder, settings, output.fileno()) as child:
-        deadline = time.monotonic() + _START_SECONDS
-        while not _is_ready(port):
-            if child.poll() is not None or time.monotonic() > deadline:
-                said = (folder / "output").read_text(encoding="utf-8", errors="replace")
-                raise RuntimeError(f"the gateway did not start: {' '.join(filled)}\n{said}")
-            time.sleep(_POLL_SECONDS)
-        for upstream_port in upstreams.ports:
-            _register(port, upstream_port)
-        yield Running((port,), (child.pid,))
+        return int(probe.getsockname()[1])
+
+
+def _program(name: str, interpreter: Path) -> str:
+    """The full path of a program of the gateway's own environment."""
+    return str(interpreter if name == "python" else interpreter.parent / name)
+
+
+def _end_of(output: Path | None) -> str:
+    said = output.read_text(encoding="utf-8", errors="replace") if output else ""
+    return " ".join(said[-_SHOWN_CHARACTERS:].split()) or "It said nothing."
+
+
+def _told_port(child: subprocess.Popen[bytes]) -> int:
+    line = child.stdout.readline() if child.stdout else b""
+    if not line.strip().isdigit():
+        raise NotStarted("an upstream did not start; its own words are above")
+    return int(line)
 
 
 @contextmanager
 def _child(
-    command: Sequence[str], folder: Path, settings: dict[str, str], output: int = subprocess.PIPE
+    command: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    cores: Sequence[int],
+    output: int = subprocess.PIPE,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    ours = {name.upper() for name in Settings.model_fields}
-    inherited = {name: value for name, value in os.environ.items() if name.upper() not in ours}
+    listed = ",".join(map(str, cores)) or "any"
+    launcher = (sys.executable, "-P", str(Path(__file__).with_name("launch.py")), listed)
     child = subprocess.Popen(
-        [sys.executable, "-m", *command],
+        [*launcher, *command],
         cwd=folder,
-        env={**inherited, "PYTHONPATH": str(_ROOT), **settings},
+        env={**_inherited(), **environment},
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=None if output == subprocess.PIPE else subprocess.STDOUT,
+        start_new_session=True,
     )
     with child:
         try:
             yield child
         finally:
-            child.kill()
+            _end(child)
 
 
-def _is_ready(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=5):
-            return True
-    except OSError:  # urllib's errors are OSErrors
-        return False
+def _inherited() -> dict[str, str]:
+    """Our environment without what would change a gateway: settings of ours, and proxies."""
+    ours = {name.upper() for name in Settings.model_fields}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name.upper() not in ours and not name.upper().endswith("_PROXY")
+    }
 
 
-def _register(port: int, upstream_port: int) -> None:
-    asked = urllib.request.Request(
-        f"http://127.0.0.1:{port}/admin/register",
-        data=json.dumps({"endpoint_url": f"http://127.0.0.1:{upstream_port}"}).encode(),
-        headers={"authorization": f"Bearer {KEY}", "content-type": "application/json"},
-    )
-    try:
-        with urllib.request.urlopen(asked, timeout=10):  # noqa: S310 - the scheme is written above
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End a child and all that it started: politely, then not."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if not _signal_group(child.pid, number):
             return
-    except urllib.error.HTTPError as error:
-        raise RuntimeError(f"the gateway refused an upstream: {error.read().decode(errors='replace')}") from error
+        _signal_group(child.pid, signal.SIGCONT)  # one that is paused would not hear
+        deadline = time.monotonic() + _END_SECONDS
+        while time.monotonic() < deadline and _signal_group(child.pid, 0):
+            child.poll()
+            time.sleep(0.02)
+
+
+def _signal_group(group: int, number: int) -> bool:
+    """Signal a session's processes; False when none is left."""
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True

@@ -1,0 +1,73 @@
+"""What should the gateway reach, and did it? Each goal is a bound on a figure, or on its ratio to another gateway's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.gateways import OURS
+from bench.summary import summarise
+
+if TYPE_CHECKING:
+    from bench.results import Results
+
+__all__ = ["GOALS", "Goal", "Verdict", "judge_goals"]
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """At most ``most`` of a figure, or, with a rival, of its ratio to the rival's in the same run."""
+
+    words: str
+    work: str
+    figure: str
+    most: float
+    rival: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was measured; None when it could not be."""
+
+    goal: Goal
+    measured: float | None
+
+    @property
+    def word(self) -> str:
+        """Met, missed, or why neither."""
+        if self.measured is None:
+            return "not measured"
+        return "met" if self.measured <= self.goal.most else "missed"
+
+
+def _against(work: str, figure: str, what: str, rivals: dict[str, float]) -> list[Goal]:
+    return [Goal(f"{what}, over {rival}'s", work, figure, most, rival) for rival, most in rivals.items()]
+
+
+_REQUEST, _EVENT = "cpu_us_per_request", "cpu_us_per_event"
+GOALS = (
+    *_against("short", _REQUEST, "CPU per request of 1 KB", {"envoy": 1.0, "vllm-router": 0.6}),
+    *_against("streams-100", _EVENT, "CPU per event, 100 streams", {"vllm-router": 1.0, "envoy": 0.7}),
+    *_against("streams-400", _EVENT, "CPU per event, 400 streams", {"vllm-router": 1.0, "envoy": 0.7}),
+    Goal("KB of memory per open stream, 2,000 streams", "open-streams", "kilobytes_per_stream", 30.0),
+    Goal("ms added to the p99 of direct, 1,000 requests/s", "short-rate", "added_p99_ms", 1.0),
+)
+
+
+def judge_goals(results: Results) -> list[Verdict]:
+    """Hold every goal against the medians."""
+    return [Verdict(goal, _measured(results, goal)) for goal in GOALS]
+
+
+def _measured(results: Results, goal: Goal) -> float | None:
+    own = _median(results, goal.work, goal.figure, OURS)
+    if own is None or goal.rival is None:
+        return own
+    other = _median(results, goal.work, goal.figure, goal.rival)
+    return own / other if other else None
+
+
+def _median(results: Results, work: str, figure: str, gateway: str) -> float | None:
+    samples = [sample for sample in results.samples if sample.work == work and sample.gateway == gateway]
+    found = summarise(samples).get(figure)
+    return found.median if found else None
