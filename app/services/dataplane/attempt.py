@@ -138,10 +138,11 @@ class Attempt:
         self._silent_ticks = 0
         self._sent_at = self._plane.clock()
         call = exchange.call
-        head = b"%b%b%bcontent-length: %d\r\n\r\n" % (
+        head = b"%b%b%b%bcontent-length: %d\r\n\r\n" % (
             destination.head(call.path),
             call.request_id,
-            call.passed_on,
+            call.via,
+            call.trace.lines,
             len(body),
         )
         upstream.send(self, head, body)

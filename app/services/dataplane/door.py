@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 from app.services.core.errors import BodyTooLarge, Internal, RequestInvalid
 from app.services.core.http_rules import judge_head
 from app.services.core.keys import digest, extract_credential
-from app.services.core.known_head import KnownHead
+from app.services.core.known_request import KnownRequest
 from app.services.core.surfaces import PREFIX
 from app.services.dataplane.door_call import DoorCall
 from app.services.dataplane.guarded_door import GuardedDoor, judge_target
-from app.services.dataplane.reception import ANONYMOUS, Call, Reply, error_reply
+from app.services.dataplane.reception import ANONYMOUS, READ_HEADERS, Call, Reply, error_reply
 from app.services.dataplane.sides import BODY_BYTES_PER_SECOND
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Door(GuardedDoor):
 
     def __init__(self, plane: DataPlane, **uvicorn_arguments: Any) -> None:
         super().__init__(plane, **uvicorn_arguments)
-        self._known: tuple[KnownHead, Call, bytes, KeyRing] | None = None
+        self._known: tuple[KnownRequest, Call, bytes, KeyRing] | None = None
         self._misses = 0
 
     # -- transport callbacks
@@ -60,14 +60,15 @@ class Door(GuardedDoor):
         known = self._known
         if known is not None and self._between and self.cycle.response_complete:
             head, call, key_digest, keys = known
-            length = head.body_length(data)
+            variation = head.variation(data, self._bounds.header_bytes)
             if (
-                0 < length <= self._bounds.body_bytes
+                variation is not None
+                and 0 < variation.body_length <= self._bounds.body_bytes
                 and keys is self._plane.reception.key_ring
                 and (not key_digest or keys.principals.get(key_digest) is call.principal)
             ):
                 self._misses = 0
-                self._begin_again(call, data[-length:])
+                self._begin_again(self._plane.reception.again(call, variation), data[-variation.body_length :])
                 return
         self.parse(data)
 
@@ -183,16 +184,14 @@ class Door(GuardedDoor):
     def _keep_head(self, cycle: DoorCall, call: Call) -> None:
         """Know this head when it comes again. Where each differs from the one before, that is tried ever less often."""
         self._misses += 1
-        is_plain = cycle.keep_alive and not self.expect_100_continue and not call.trace.lines
-        if is_plain and self._misses & (self._misses - 1) == 0:
-            head = KnownHead.of(self._read, cycle.size_bytes)
+        if cycle.keep_alive and not self.expect_100_continue and self._misses & (self._misses - 1) == 0:
+            head = KnownRequest.of(self._read, cycle.size_bytes, READ_HEADERS)
             credential = None if call.principal is ANONYMOUS else extract_credential(self.headers)
             key_digest = b"" if credential is None else digest(credential)
             self._known = None if head is None else (head, call, key_digest, self._plane.reception.key_ring)
 
-    def _begin_again(self, known: Call, body: bytes) -> None:
+    def _begin_again(self, call: Call, body: bytes) -> None:
         """Begin a request whose head is known: HTTP/1.1, to be kept open, and let in before with the same keys."""
-        call = known.again()
         cycle = DoorCall(self, call, keep_alive=True, chunked=True, head_only=False, whole=True)
         self.cycle = cycle  # type: ignore[assignment]
         self.answering = cycle

@@ -27,15 +27,18 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
 
     from app.services.core.cors import CorsPolicy
+    from app.services.core.known_request import Variation
     from app.services.core.snapshot import Snapshot
 
-__all__ = ["ANONYMOUS", "Call", "Reception", "Reply", "error_reply", "stranger_reply"]
+__all__ = ["ANONYMOUS", "READ_HEADERS", "Call", "Reception", "Reply", "error_reply", "stranger_reply"]
 
 ANONYMOUS = Principal(key_id="anonymous", name="anonymous", role=Role.USER)
 _MODELS = "/v1/models"
 _LISTS = frozenset((b"x-forwarded-for", b"via", b"traceparent", b"tracestate"))
 """A second ``traceparent`` makes the joined value one that is none, as it has to be."""
-_READ = FRAMING_HEADERS | CREDENTIAL_HEADERS | _LISTS | {b"x-request-id", b"origin", b"access-control-request-headers"}
+READ_HEADERS = (
+    FRAMING_HEADERS | CREDENTIAL_HEADERS | _LISTS | {b"x-request-id", b"origin", b"access-control-request-headers"}
+)
 """All that is looked at. Clients send a dozen others, which then cost one look each."""
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
@@ -60,23 +63,13 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     principal: Principal
     request_id: bytes
     client: str
-    passed_on: bytes
-    """Header lines that go on to the server, from the end of the request id's on: Via and trace context."""
+    via: bytes
+    """The header line that goes on to the server, with the line end before it."""
     lines: bytes
     """Header lines that every answer to this request carries: its id and what CORS asks for."""
     cors: bytes = b""
     """Those of them that CORS asks for."""
-    own_id: bool = True
-    """Whether the gateway made the request id: the client sent none."""
     trace: Trace = NO_TRACE
-
-    def again(self) -> Call:
-        """The same for a later request under the same head: one with an id of its own, if the client names none."""
-        if not self.own_id:
-            return self
-        request_id = _fresh_id()
-        lines = b"x-request-id: %b\r\n%b" % (request_id, self.cors)
-        return Call(self.path, self.principal, request_id, self.client, self.passed_on, lines, self.cors)
 
 
 class Reception:
@@ -122,11 +115,10 @@ class Reception:
             peer: the address that the connection came from.
             snapshot: the registry now, for the routes that list models.
         """
-        headers = [header for header in headers if header[0] in _READ]
+        headers = [header for header in headers if header[0] in READ_HEADERS]
         noted = _noted(headers)
         request_id, origin = noted.get(b"x-request-id", b""), noted.get(b"origin", b"")
-        own_id = _SANE_REQUEST_ID.fullmatch(request_id) is None
-        if own_id:
+        if not _SANE_REQUEST_ID.fullmatch(request_id):
             request_id = _fresh_id()
         cors = self._cors.answer_headers(origin) if origin else b""
         lines = b"x-request-id: %b\r\n%b" % (request_id, cors)
@@ -141,12 +133,21 @@ class Reception:
             via = passed_on(noted.get(b"via", b""), self.via)
             if isinstance(surface, Inference):
                 trace = self._trace(noted.get(b"traceparent", b""), noted.get(b"tracestate", b""))
-                onward = b"\r\nvia: %b\r\n%b" % (via, trace.lines)
-                return Call(surface.path, principal, request_id, client, onward, lines, cors, own_id, trace)
+                onward = b"\r\nvia: %b\r\n" % via
+                return Call(surface.path, principal, request_id, client, onward, lines, cors, trace)
             body = _models(surface, snapshot)
             return Reply(200, lines + b"content-type: application/json\r\n", body, _MODELS, client, request_id)
         except GatewayError as error:
             return error_reply(error, lines, path=path, client=client, request_id=request_id)
+
+    def again(self, known: Call, variation: Variation) -> Call:
+        """Make the call of a request that differs from a known one in this alone."""
+        request_id = variation.request_id
+        if not request_id or not _SANE_REQUEST_ID.fullmatch(request_id):
+            request_id = _fresh_id()
+        trace = self._trace(variation.traceparent, variation.tracestate)
+        lines = b"x-request-id: %b\r\n%b" % (request_id, known.cors)
+        return Call(known.path, known.principal, request_id, known.client, known.via, lines, known.cors, trace)
 
     def _authenticate(self, headers: Sequence[tuple[bytes, bytes]]) -> Principal:
         credential = extract_credential(headers)
