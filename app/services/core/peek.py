@@ -48,6 +48,7 @@ _decode = msgspec.json.Decoder(Peek).decode
 _PATH = re.compile(r" - at `\$\.?([^`\[.]*)")
 _NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b'"[]{}')
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+_LONG_BYTES = 4096
 _MOST_PARTS = 2048
 _MOST_PARTS_AT_ONCE = 65536
 _AS_ARRAYS = bytes.maketrans(b"{}", b"[]")
@@ -108,7 +109,9 @@ def depth_exceeds(body: bytes, limit: int) -> bool:
 
 
 def _opens_more_than(text: bytes, limit: int) -> bool:
-    """Whether there are more opening brackets than that. One is sought after the other: ``count`` reads each octet."""
+    """Whether there are more opening brackets than that. In long texts they are sought: ``count`` reads each octet."""
+    if len(text) < _LONG_BYTES:
+        return text.count(b"{") + text.count(b"[") > limit
     found = 0
     for bracket in (b"{", b"["):
         place = text.find(bracket)
@@ -138,7 +141,7 @@ def _outside_strings(body: bytes) -> bytes:
         if not inside:
             outside.append(part)
             inside = True
-        elif not part.endswith(b"\\") or (len(part) - len(part.rstrip(b"\\"))) % 2 == 0:
+        elif part[-1:] != b"\\" or (part[-2:] == b"\\\\" and (len(part) - len(part.rstrip(b"\\"))) % 2 == 0):
             inside = False
     return b"".join(outside)
 

@@ -103,11 +103,13 @@ def _usage(figures: _Figures | None) -> Usage | None:
         return None
     prompt = figures.prompt_tokens if figures.prompt_tokens is not None else figures.input_tokens
     completion = figures.completion_tokens if figures.completion_tokens is not None else figures.output_tokens
-    if prompt is None and completion is None:
+    if prompt is None or completion is None:
+        if prompt is completion:
+            return None
+        prompt, completion = prompt or 0, completion or 0
+    if prompt > MOST_TOKENS or completion > MOST_TOKENS:
         return None
-    if max(prompt or 0, completion or 0) > MOST_TOKENS:
-        return None
-    return Usage(max(0, prompt or 0), max(0, completion or 0))
+    return Usage(max(0, prompt), max(0, completion))
 
 
 def estimate(request_bytes: int, events: int) -> Usage:
