@@ -1,8 +1,8 @@
 """When are the events of many streams written? Together, at the end of a turn of the event loop.
 
 A turn reads what has come on many connections. If each event were written at once, each write would wake the process
-that waits for it, which costs more than all else. Written one after the other, most find it awake (7 of 30 us an event
-with 100 streams). An event waits for a part of one turn at most.
+that waits for it, which is the dearest part of it. Written one after the other, some find it awake (with 100 streams 23.7
+in place of 25.7 us an event, with 400 no difference). An event waits for a part of one turn at most.
 """
 
 from __future__ import annotations

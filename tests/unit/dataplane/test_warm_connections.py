@@ -258,6 +258,15 @@ async def test_an_idle_connection_is_closed_in_time_and_a_busy_one_is_not(shell:
                 await asyncio.sleep(0)
 
 
+async def test_stray_line_ends_keep_no_connection_open() -> None:
+    async with open_memory("door", keep_alive_seconds=0.02) as memory:
+        caller = memory.connect()
+        assert [answer.status for answer in await caller.say(GOOD)] == [200]
+        async with asyncio.timeout(5):
+            while not caller.closed:
+                await caller.say(b"\r\n")
+
+
 async def test_requests_are_counted_as_uvicorn_counts_them(memory: Memory) -> None:
     caller = memory.connect()
     for data in (GOOD, STREAM, GOOD, raw(b"GET /other HTTP/1.1", b"Host: a")):
