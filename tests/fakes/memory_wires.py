@@ -21,6 +21,7 @@ from app.services.core.cors import CorsPolicy
 from app.services.core.keys import KeyRing, Principal, Role, digest
 from app.services.core.snapshot import build_snapshot
 from app.services.dataplane.asgi import AsgiDoor
+from app.services.dataplane.descriptors import Descriptors
 from app.services.dataplane.door import door_factory
 from app.services.dataplane.plane import DataPlane
 from app.services.dataplane.reception import Reception
@@ -46,7 +47,7 @@ class Wire(asyncio.Transport):
         self._on_sent = on_sent
         self._waiting: deque[bytes] = deque()
         self._reading = True
-        self._closing = False
+        self._closing = self._lost = False
         self._pumping = False
         self._protocol: Any = None
         self.sent = bytearray()
@@ -83,6 +84,8 @@ class Wire(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if self.ended:
             raise RuntimeError("Cannot call write() after write_eof()")
+        if self._lost:  # as uvloop has it
+            raise RuntimeError("unable to perform operation on a transport; the handler is closed")
         if not self._closing:
             self._pulse[0] += 1
             self.sent += data
@@ -121,7 +124,11 @@ class Wire(asyncio.Transport):
         if not self._closing:
             self._closing = True
             self._pulse[0] += 1
-            asyncio.get_running_loop().call_soon(self._protocol.connection_lost, None)
+            asyncio.get_running_loop().call_soon(self._lose)
+
+    def _lose(self) -> None:
+        self._lost = True
+        self._protocol.connection_lost(None)
 
     def abort(self) -> None:
         self.close()
@@ -167,6 +174,7 @@ class MemoryLink:
     answering: Answering
     taps: list[Tap] = field(default_factory=list)
     wires: list[Wire] = field(default_factory=list)
+    descriptors: Descriptors = field(default_factory=Descriptors)
 
     async def dial(self, endpoint: Any, protocol_factory: Callable[[], Any]) -> Any:
         del endpoint

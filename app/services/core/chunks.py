@@ -16,13 +16,13 @@ _LINE_ENDS = 4
 def size_line(length: int) -> bytes:
     """How a chunk begins that takes so many octets in all, if it is whole and the only one: the line with its size.
 
-    What no chunk begins with, where there is none of that length.
+    What nothing of that length begins with, where there is no such chunk.
     """
     for digits in range(1, _LONGEST_SIZE_LINE - 2):
         size = length - digits - _LINE_ENDS
         if size > 0 and len(b"%x" % size) == digits:
             return b"%x\r\n" % size
-    return b"none"
+    return b"-" * (length + 1)  # longer than what it is compared with
 
 
 SIZE_LINES = tuple(size_line(length) for length in range(1024))

@@ -168,8 +168,9 @@ class KeyRing:
     """All keys that are good now, by the SHA-256 of each. Swapped whole when a key is added or revoked.
 
     A look-up costs one SHA-256 and one dictionary access. What the dictionary compares are digests, whose octets nobody
-    can choose, so the time that it takes tells nothing of a key. Nothing is remembered by the raw key: a cache of those
-    would hold secrets in memory and outlive a revocation.
+    can choose, so the time that it takes tells nothing of a key. Nothing is found by the raw key: a cache of those
+    would outlive a revocation. (A connection keeps the last head that it read, key included, while it is open; whose
+    key that is, is asked anew for each request.)
     """
 
     principals: Mapping[bytes, Principal] = field(default_factory=lambda: MappingProxyType({}), repr=False)

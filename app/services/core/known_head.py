@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["KnownHead"]
+__all__ = ["HEAD_END", "LONGEST_NUMBER", "KnownHead"]
 
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})\r\n", re.IGNORECASE)
-_LONGEST_NUMBER = 9
-_LONGEST_HEAD = 8192
-_END = b"\r\n\r\n"
+LONGEST_NUMBER = 9
+_LONGEST_HEAD = 4096
+HEAD_END = b"\r\n\r\n"
 
 
 class KnownHead:
@@ -36,21 +36,21 @@ class KnownHead:
         Returns:
             None where the head has no Content-Length, is long, or could be cut in another place than the parser did.
         """
-        end = message.find(_END)
+        end = message.find(HEAD_END)
         if end < 0 or end > _LONGEST_HEAD or message.count(b"\n", 0, end) != message.count(b"\r\n", 0, end):
             return None
         found = _LENGTH.search(message, 0, end + 2)
         if found is None:
             return None
-        known = cls(message[: found.start(1)], message[found.end(1) : end + len(_END)])
-        return known if len(message) - (end + len(_END)) == body_length == known.body_length(message) else None
+        known = cls(message[: found.start(1)], message[found.end(1) : end + len(HEAD_END)])
+        return known if len(message) - (end + len(HEAD_END)) == body_length == known.body_length(message) else None
 
     def body_length(self, message: bytes) -> int:
         """How long the body is, if ``message`` is this head and one whole body and nothing else; else -1."""
         if not message.startswith(self._before):
             return -1
         start = self._before_length
-        end = message.find(b"\r", start, start + _LONGEST_NUMBER + 1)
+        end = message.find(b"\r", start, start + LONGEST_NUMBER + 1)
         if end < 0 or not message.startswith(self._after, end):
             return -1
         digits = message[start:end]

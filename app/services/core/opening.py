@@ -10,7 +10,7 @@ from app.services.core.retry import Failure, classify_status
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["AnswerHead", "Events", "Failed", "Opening", "Unusable", "Whole", "judge_opening"]
+__all__ = ["READ_HEADERS", "AnswerHead", "Events", "Failed", "Opening", "Unusable", "Whole", "judge_opening"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,8 @@ class Unusable:
     reason: str
 
 
+READ_HEADERS = frozenset((b"content-type", b"content-encoding", b"retry-after"))
+"""The headers of an answer that are looked at, besides those of its framing."""
 _LONGEST_NUMBER = 5
 
 Opening = Events | Whole | Failed | Unusable

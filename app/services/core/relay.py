@@ -45,8 +45,9 @@ class EventRelay:
     them. But a completion of several prompts has more, and some engines know no ``n`` and make one. So, besides, each
     choice that was seen must have ended, and ``[DONE]`` stands for those that were never seen. Seen are the choices in
     the first events, where those made side by side begin, and in all events after the first ``finish_reason``, where
-    those made in turn begin; with several choices, in all events. Else an event is not decoded: one line of data that
-    neither says how a choice ended nor holds figures or an error goes on after a few searches.
+    those made in turn begin; with several choices, in all events. Else an event is not decoded: one that is like the
+    one before but for its text goes on after a few comparisons, without ``feed`` (its caller asks ``template``, and
+    keeps ``events`` and ``misses``); one that only goes on, after a few searches.
 
     Args:
         model: the JSON string to put back as ``model``, or None where the server uses the client's own name.
@@ -121,7 +122,7 @@ class EventRelay:
         if self.events < self._watched_events or sse.says_more(block) is not None:
             self._watch(block)
         self.events += block.count(b"\n\n") or 1
-        if (  # bytes.find takes two thirds of the time of `in`
+        if (
             self.opened
             and self._model is None
             and block.find(b'"error"') < 0

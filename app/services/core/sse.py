@@ -40,7 +40,7 @@ _HIGHEST_INDEX = 65535
 """Beyond it an index is nonsense: the sets of those seen must stay small."""
 says_more = re.compile(rb'_(?:reason"\s*:\s*"|tokens")').search
 """A quick look whether a block may say why a choice ended, or hold figures. An ordinary event says
-``"finish_reason":null``. It costs as much as one search for a word."""
+``"finish_reason":null``."""
 
 _EVENT_END = re.compile(rb"\r?\n\r?\n")
 _ERROR_LINE = re.compile(rb"^event: ?error[ \t]*\r?$", re.MULTILINE)

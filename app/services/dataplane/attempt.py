@@ -1,7 +1,6 @@
 """One attempt of a request on one server: what does its answer amount to?
 
-An attempt takes a place on its server, finds or dials a connection, writes the request and judges what comes back.
-Good bytes it hands to the exchange, which owns the client; of failures it tells the exchange, which decides what next.
+Good bytes are handed to the exchange, which owns the client; of failures it is told, and decides what next.
 """
 
 from __future__ import annotations
@@ -13,24 +12,17 @@ import msgspec
 
 from app.services.core.answers import client_error
 from app.services.core.board import GAP_BOUNDS_SECONDS
-from app.services.core.errors import EndpointRefused, RequestInvalid
-from app.services.core.forwarding import forwarded_body
 from app.services.core.opening import AnswerHead, Events, Failed, Unusable, Whole
 from app.services.core.relay import AnswerUnusableError, EventRelay, WholeAnswer, whole_answer
 from app.services.core.retry import Failure, blames_server
 from app.services.core.surfaces import COMPLETIONS
 from app.services.core.usage import BYTES_PER_TOKEN, Usage, estimate
-from app.services.dataplane.link import ConnectFailed, ConnectFailure
+from app.services.dataplane.errand import Errand
 
 if TYPE_CHECKING:
-    import asyncio
-
-    from app.services.core.board import Lane
     from app.services.core.snapshot import Candidate
     from app.services.dataplane.exchange import Exchange
     from app.services.dataplane.plane import DataPlane
-    from app.services.dataplane.pool import Destination
-    from app.services.dataplane.upstream import Upstream
 
 __all__ = ["Attempt"]
 
@@ -39,115 +31,17 @@ _DONE_TICKS = 10
 """How long the end of the body may lag behind ``[DONE]`` before the connection is given up."""
 
 
-class Attempt:
+class Attempt(Errand):
     """One server, one connection, one answer. ``relaying``: good bytes have gone to the exchange."""
 
-    __slots__ = (
-        "_asked_usage",
-        "_dialling",
-        "_exchange",
-        "_lane",
-        "_last_at",
-        "_passing",
-        "_plane",
-        "_relay",
-        "_sent_at",
-        "_sent_bytes",
-        "_silent_ticks",
-        "_status",
-        "_upstream",
-        "_without_options",
-        "candidate",
-        "first_token_seconds",
-        "relaying",
-    )
+    __slots__ = ("_last_at", "_passing", "_sent_bytes", "first_token_seconds", "relaying")
 
     def __init__(self, exchange: Exchange, plane: DataPlane, candidate: Candidate) -> None:
-        self._exchange = exchange
-        self._plane = plane
-        self.candidate = candidate
-        self._lane: Lane = plane.board.lane(candidate.server.id)
-        self._lane.in_flight += 1
-        self._upstream: Upstream | None = None
-        self._dialling: asyncio.Task[None] | None = None
-        self._relay: EventRelay | WholeAnswer | None = None
-        self._status = 0
-        self._asked_usage = self._without_options = self._passing = self.relaying = False
-        self._silent_ticks = self._sent_bytes = 0
-        self._sent_at = self._last_at = 0.0
+        super().__init__(exchange, plane, candidate)
+        self._passing = self.relaying = False
+        self._sent_bytes = 0
+        self._last_at = 0.0
         self.first_token_seconds: float | None = None
-
-    def start(self) -> None:
-        """Use a warm connection, or dial."""
-        destination = self._plane.pool.destination(self.candidate.server)
-        warm = destination.take()
-        if warm is not None:
-            self._send(warm, destination)
-        else:
-            self._dial(destination)
-
-    def close(self) -> None:
-        """Stop the work, whatever its state, and give the place on the server back. Once."""
-        self._relay = None
-        if self._upstream is not None:
-            self._upstream.abort()
-            self._upstream = None
-        if self._dialling is not None:
-            self._dialling.cancel()
-            self._dialling = None
-        self._lane.in_flight -= 1
-
-    def _dial(self, destination: Destination) -> None:
-        self._dialling = self._plane.tasks.spawn(self._dialled(destination), name="dial a server")
-
-    async def _dialled(self, destination: Destination) -> None:
-        server = destination.server
-        try:
-            upstream = await self._plane.link.dial(server.endpoint, destination.connection)
-        except ConnectFailed as error:
-            own = error.kind is ConnectFailure.OWN
-            self._dial_failed(server.id, error.reason, Failure.OWN if own else Failure.DIAL)
-        except EndpointRefused as error:
-            self._dial_failed(server.id, error.message, Failure.DENIED)
-        except Exception:
-            self._dial_failed(server.id, "the gateway failed to dial", Failure.DIAL)
-            raise  # a bug: the keeper of tasks logs it
-        else:
-            self._dialling = None
-            self._send(upstream, destination)
-
-    def _dial_failed(self, server_id: str, reason: str, failure: Failure) -> None:
-        self._dialling = None
-        if failure is not Failure.OWN:  # else no server is at fault
-            self._plane.dial_failed(server_id, reason)
-        self._fail(failure)
-
-    def _send(self, upstream: Upstream, destination: Destination) -> None:
-        exchange = self._exchange
-        refused = self._without_options or self._lane.refuses_stream_options
-        takes_options = exchange.wants_stream and not refused
-        try:
-            body, self._asked_usage = forwarded_body(
-                exchange.body, exchange.seen, self.candidate.model, ask_usage=takes_options
-            )
-        except RequestInvalid as error:
-            upstream.abort()
-            exchange.refuse(error)
-            return
-        self._upstream, self._relay = upstream, None
-        self._silent_ticks = 0
-        self._sent_at = self._plane.clock()
-        call = exchange.call
-        head = b"%b%b%b%bcontent-length: %d\r\n\r\n" % (
-            destination.head(call.path),
-            call.request_id,
-            call.via,
-            call.trace.lines,
-            len(body),
-        )
-        upstream.send(self, head, body)
-        if exchange.paused:
-            upstream.pause()
 
     # -- what the connection tells
 
@@ -197,22 +91,23 @@ class Attempt:
     def on_chunk(self, data: bytes, start: int) -> None:
         """Relay one chunk: as it came, where it holds an event like the one before. All on one level: it is hot."""
         relay = self._relay
-        template = relay.template if type(relay) is EventRelay else None
-        if template is None or not template.fits(data, start, len(data) - 2):
-            self.on_body(data[start:-2])
-            return
-        relay.events += 1  # type: ignore[union-attr]
-        relay.misses = 0  # type: ignore[union-attr]
-        now, lane, exchange = self._plane.clock(), self._lane, self._exchange
-        gap = now - self._last_at
-        self._last_at = now
-        lane.gaps[bisect_left(GAP_BOUNDS_SECONDS, gap)] += 1
-        lane.gap_seconds_total += gap
-        self._silent_ticks = exchange.quiet_ticks = 0
-        if template.renames:
-            exchange.client.write(template.filled(data, start, len(data) - 2))
-        else:
-            exchange.client.write_chunk(data, start)
+        if type(relay) is EventRelay:
+            template = relay.template
+            if template is not None and template.fits(data, start, len(data) - 2):
+                relay.events += 1
+                relay.misses = 0
+                now, lane, exchange = self._plane.clock(), self._lane, self._exchange
+                gap = now - self._last_at
+                self._last_at = now
+                lane.gaps[bisect_left(GAP_BOUNDS_SECONDS, gap)] += 1
+                lane.gap_seconds_total += gap
+                self._silent_ticks = exchange.quiet_ticks = 0
+                if template.renames:
+                    exchange.client.write(template.filled(data, start, len(data) - 2))
+                else:
+                    exchange.client.write_chunk(data, start)
+                return
+        self.on_body(data[start:-2])
 
     def on_body(self, data: bytes) -> None:
         """Relay bytes of an answer. Comments before the first event are no sign of life: proxies make them."""
@@ -267,16 +162,6 @@ class Attempt:
             self._unusable(reason, Failure.BROKEN if heard else Failure.RESET)
 
     # -- what the exchange tells
-
-    def pause(self) -> None:
-        """Stop reading from the server."""
-        if self._upstream is not None:
-            self._upstream.pause()
-
-    def resume(self) -> None:
-        """Read on."""
-        if self._upstream is not None:
-            self._upstream.resume()
 
     def tick(self) -> None:
         """Grow older by one tick: a server that stays silent too long has failed. A dial has its own deadline.

@@ -21,12 +21,11 @@ from typing import TYPE_CHECKING, Any
 from app.services.core.errors import BodyTooLarge, Internal, RequestInvalid
 from app.services.core.http_rules import judge_head
 from app.services.core.keys import digest, extract_credential
-from app.services.core.known_request import KnownRequest
+from app.services.core.known_message import KnownMessage
 from app.services.core.surfaces import PREFIX
 from app.services.dataplane.door_call import DoorCall
 from app.services.dataplane.guarded_door import GuardedDoor, judge_target
 from app.services.dataplane.reception import ANONYMOUS, READ_HEADERS, Call, Reply, error_reply
-from app.services.dataplane.sides import BODY_BYTES_PER_SECOND
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,8 +38,6 @@ __all__ = ["Door", "door_factory"]
 
 _logger = logging.getLogger("gateway.door")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_LINGER_TICKS = 20
-_BYTES_PER_TICK = BODY_BYTES_PER_SECOND // 10
 
 
 class Door(GuardedDoor):
@@ -48,15 +45,15 @@ class Door(GuardedDoor):
 
     def __init__(self, plane: DataPlane, **uvicorn_arguments: Any) -> None:
         super().__init__(plane, **uvicorn_arguments)
-        self._known: tuple[KnownRequest, Call, bytes, KeyRing] | None = None
+        self._known: tuple[KnownMessage, Call, bytes, KeyRing] | None = None
         self._misses = 0
 
     # -- transport callbacks
 
     def data_received(self, data: bytes) -> None:
         """Begin a request that comes whole under a known head; parse whatever else comes."""
-        if self._refused:  # what still comes is swallowed, so that the refusal is not lost to a reset
-            return
+        if self._refused or self.transport.is_closing():
+            return  # it is swallowed: a reset could lose the answer that was given
         known = self._known
         if known is not None and self._between and self.cycle.response_complete:
             head, call, key_digest, keys = known
@@ -81,8 +78,10 @@ class Door(GuardedDoor):
         self._plane.waiting.discard(self)
         answering, self.answering = self.answering, None
         super().connection_lost(exc)
-        if answering is not None and answering.exchange is not None:
-            answering.exchange.left()
+        if answering is not None:
+            answering.late = b""
+            if answering.exchange is not None:
+                answering.exchange.left()
 
     def pause_writing(self) -> None:
         """The client reads slowly."""
@@ -185,7 +184,7 @@ class Door(GuardedDoor):
         """Know this head when it comes again. Where each differs from the one before, that is tried ever less often."""
         self._misses += 1
         if cycle.keep_alive and not self.expect_100_continue and self._misses & (self._misses - 1) == 0:
-            head = KnownRequest.of(self._read, cycle.size_bytes, READ_HEADERS)
+            head = KnownMessage.of(self._read, cycle.size_bytes, READ_HEADERS)
             credential = None if call.principal is ANONYMOUS else extract_credential(self.headers)
             key_digest = b"" if credential is None else digest(credential)
             self._known = None if head is None else (head, call, key_digest, self._plane.reception.key_ring)
@@ -198,9 +197,11 @@ class Door(GuardedDoor):
         self._start(cycle, call, body)
 
     def _start(self, cycle: DoorCall, call: Call, body: bytes) -> None:
-        exchange = cycle.exchange = self._started(cycle, call, body)
-        if self.flow.write_paused and self.answering is cycle and exchange is not None:
-            exchange.pause()
+        exchange = self._started(cycle, call, body)
+        if self.answering is cycle and exchange is not None:  # else it has ended, and nothing of it is to be kept
+            cycle.exchange = exchange
+            if self.flow.write_paused:
+                exchange.pause()
 
     def _started(self, cycle: DoorCall, call: Call, body: bytes) -> Exchange | None:
         try:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
 
     from app.services.core.cors import CorsPolicy
-    from app.services.core.known_request import Variation
+    from app.services.core.known_message import Variation
     from app.services.core.snapshot import Snapshot
 
 __all__ = ["ANONYMOUS", "READ_HEADERS", "Call", "Reception", "Reply", "error_reply", "stranger_reply"]

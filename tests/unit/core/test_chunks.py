@@ -87,10 +87,19 @@ def test_nothing_is_taken_that_a_parser_reads_otherwise(text: str) -> None:
         assert notes.chunks > 0
 
 
+@pytest.mark.parametrize("length", [*range(30), 261, 262, 263, 4102, 4103, 4104, 65543, 65544])
+def test_nothing_begins_with_the_line_of_a_length_that_no_chunk_has(length: int) -> None:
+    line = size_line(length)
+    sizes = [size for size in range(max(0, length - 12), length) if size and len(b"%x" % size) + size + 4 == length]
+    assert (len(line) > length) is (not sizes)
+    assert not sizes or line == b"%x\r\n" % sizes[0]
+
+
 @pytest.mark.parametrize(
     "data",
     [
         b"",
+        b"none" + b"x" * 15 + b"\r\n",
         b"\r\n",
         b"0\r\n\r\n",
         b"0005\r\nhello\r\n",

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.services.core.known_request import KnownRequest, Variation
+from app.services.core.known_message import KnownMessage, Variation
 
 READ = frozenset((b"host", b"authorization", b"origin", b"x-request-id", b"traceparent", b"tracestate", b"via"))
 LONGEST = 4096
@@ -33,20 +33,20 @@ def request(body: bytes = b"{}", **changes: bytes) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def known() -> KnownRequest:
-    found = KnownRequest.of(request(), 2, READ)
+def known() -> KnownMessage:
+    found = KnownMessage.of(request(), 2, READ)
     assert found is not None
     return found
 
 
-def test_the_same_again(known: KnownRequest) -> None:
+def test_the_same_again(known: KnownMessage) -> None:
     assert known.variation(request(), LONGEST) == Variation(2, b"first", b"00-a", b"")
     assert known.variation(request(b"[1, 2]"), LONGEST) == Variation(6, b"first", b"00-a", b"")
 
 
 @given(st.binary(max_size=300), st.from_regex(rb"[!-~]([ -~]{0,20}[!-~])?", fullmatch=True))
 def test_what_nobody_looks_at_may_vary(body: bytes, value: bytes) -> None:
-    known = KnownRequest.of(request(), 2, READ)
+    known = KnownMessage.of(request(), 2, READ)
     assert known is not None
     other = request(body, line_4=b"User-Agent: " + value, line_5=b"X-Request-ID: " + value, line_6=b"traceparent: 00-b")
     assert known.variation(other, LONGEST) == Variation(len(body), value, b"00-b", b"")
@@ -82,11 +82,11 @@ def test_what_nobody_looks_at_may_vary(body: bytes, value: bytes) -> None:
         {"line_8": b"Idempotency-Key: 1\r\nTransfer-Encoding: chunked"},
     ],
 )
-def test_what_matters_may_not(known: KnownRequest, changes: dict[str, bytes]) -> None:
+def test_what_matters_may_not(known: KnownMessage, changes: dict[str, bytes]) -> None:
     assert known.variation(request(**changes), LONGEST) is None
 
 
-def test_only_one_whole_request_is_known(known: KnownRequest) -> None:
+def test_only_one_whole_request_is_known(known: KnownMessage) -> None:
     assert known.variation(request() + request(), LONGEST) is None
     assert known.variation(request()[:-1], LONGEST) is None
     assert known.variation(request(line_4=b"User-Agent: two") + b"x", LONGEST) is None
@@ -96,7 +96,7 @@ def test_only_one_whole_request_is_known(known: KnownRequest) -> None:
 @pytest.mark.parametrize("name", [b"X-Request-ID", b"traceparent", b"tracestate", b"content-length"])
 def test_a_head_that_says_twice_what_may_vary_is_not_kept(name: bytes) -> None:
     twice = request(line_8=b"%b: 2\r\n%b: 2" % (name, name.upper()))
-    assert KnownRequest.of(twice, 2, READ) is None
+    assert KnownMessage.of(twice, 2, READ) is None
 
 
 class Notes:
@@ -119,7 +119,7 @@ class Notes:
 
 @given(st.integers(0, 8), st.binary(max_size=30), st.binary(max_size=10))
 def test_a_parser_reads_the_same(place: int, value: bytes, body: bytes) -> None:
-    known = KnownRequest.of(request(), 2, READ)
+    known = KnownMessage.of(request(), 2, READ)
     assert known is not None
     line = LINES[place].partition(b":")[0] + b": " + value
     other = request(body, **{f"line_{place}": line})

@@ -1,8 +1,9 @@
-"""Is this a whole request like one that was judged before on this connection, and in what does it differ?
+"""Is this a whole message like one that was judged before on this connection, and in what does it differ?
 
-A client repeats its head with each request: all that can change, where nothing else is asked, are the length of the
-body, the request id, the trace, and headers that the gateway never looks at. A request that differs in those alone
-needs no parser and no second judgement. Every other line has to be the same, octet by octet.
+A client repeats its head with each request, a server with each answer. What can change, where nothing else is meant,
+are the length of the body, the request id, the trace, and headers that the gateway never looks at, such as a server's
+Date. A message that differs in those alone needs no parser and no second judgement. Every other line has to be the
+same, octet by octet.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from app.services.core.known_head import KnownHead
+from app.services.core.known_head import HEAD_END, LONGEST_NUMBER, KnownHead
 
 if TYPE_CHECKING:
     from collections.abc import Container
 
-__all__ = ["KnownRequest", "Variation"]
+__all__ = ["KnownMessage", "Variation"]
 
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*")
 _PLAIN_VALUE = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
@@ -28,12 +29,10 @@ _FRAMING = frozenset(
      b"http2-settings", b"expect")
 )  # fmt: skip
 """What parsers act upon, whether the gateway looks at it or not."""
-_END = b"\r\n\r\n"
-_LONGEST_NUMBER = 9
 
 
 class Variation(msgspec.Struct, frozen=True, gc=False):
-    """In what a request differs: the length of its body, and headers, each empty if absent."""
+    """In what a message differs: the length of its body, and headers, each empty if absent."""
 
     body_length: int
     request_id: bytes
@@ -41,8 +40,8 @@ class Variation(msgspec.Struct, frozen=True, gc=False):
     tracestate: bytes
 
 
-class KnownRequest:
-    """The head of a request that was parsed and judged."""
+class KnownMessage:
+    """The head of a message that was parsed and judged."""
 
     __slots__ = ("_exact", "_known", "_lines", "_places", "_prefixes")
 
@@ -63,8 +62,8 @@ class KnownRequest:
         self._known = self._variation(self._lines)
 
     @classmethod
-    def of(cls, message: bytes, body_length: int, is_read: Container[bytes]) -> KnownRequest | None:
-        """Learn from a whole request.
+    def of(cls, message: bytes, body_length: int, is_read: Container[bytes]) -> KnownMessage | None:
+        """Learn from a whole message.
 
         Returns:
             None where its head can't be known again (see ``KnownHead.of``), or says twice what may vary.
@@ -72,7 +71,7 @@ class KnownRequest:
         exact = KnownHead.of(message, body_length)
         if exact is None:
             return None
-        head = message[: message.find(_END)]
+        head = message[: message.find(HEAD_END)]
         return None if _says_twice(head) else cls(exact, head, is_read)
 
     def variation(self, message: bytes, max_head_bytes: int) -> Variation | None:
@@ -81,7 +80,7 @@ class KnownRequest:
         if length >= 0:
             known = self._known
             return Variation(length, known.request_id, known.traceparent, known.tracestate)
-        end = message.find(_END, 0, max_head_bytes)
+        end = message.find(HEAD_END, 0, max_head_bytes)
         lines = message[:end].split(b"\r\n") if end > 0 else []
         if len(lines) != len(self._lines):
             return None
@@ -91,13 +90,13 @@ class KnownRequest:
             ):
                 return None
         found = self._variation(lines)
-        return found if found.body_length == len(message) - end - len(_END) else None
+        return found if found.body_length == len(message) - end - len(HEAD_END) else None
 
     def _variation(self, lines: list[bytes]) -> Variation:
         length, request_id, traceparent, tracestate = self._places
         number = _value(lines[length])
         return Variation(
-            int(number) if number.isdigit() and len(number) <= _LONGEST_NUMBER else -1,
+            int(number) if number.isdigit() and len(number) <= LONGEST_NUMBER else -1,
             _value(lines[request_id]) if request_id >= 0 else b"",
             _value(lines[traceparent]) if traceparent >= 0 else b"",
             _value(lines[tracestate]) if tracestate >= 0 else b"",

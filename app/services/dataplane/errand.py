@@ -1,0 +1,150 @@
+"""How does a request get to its server? It takes a place there, finds or dials a connection, and is written.
+
+What comes back is judged by the attempt that is made of it.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING
+
+from app.services.core.errors import EndpointRefused, RequestInvalid
+from app.services.core.forwarding import forwarded_body
+from app.services.core.retry import Failure
+from app.services.dataplane.link import ConnectFailed, ConnectFailure
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from app.services.core.board import Lane
+    from app.services.core.relay import EventRelay, WholeAnswer
+    from app.services.core.snapshot import Candidate
+    from app.services.dataplane.answer_notes import UpstreamListener
+    from app.services.dataplane.exchange import Exchange
+    from app.services.dataplane.plane import DataPlane
+    from app.services.dataplane.pool import Destination
+    from app.services.dataplane.upstream import Upstream
+
+    Listener = UpstreamListener
+else:
+    Listener = object  # the protocol itself would give each instance a dictionary
+
+__all__ = ["Errand"]
+
+
+class Errand(Listener):
+    """One request on its way to one server."""
+
+    __slots__ = (
+        "_asked_usage",
+        "_dialling",
+        "_exchange",
+        "_lane",
+        "_plane",
+        "_relay",
+        "_sent_at",
+        "_silent_ticks",
+        "_status",
+        "_upstream",
+        "_without_options",
+        "candidate",
+    )
+
+    def __init__(self, exchange: Exchange, plane: DataPlane, candidate: Candidate) -> None:
+        self._exchange = exchange
+        self._plane = plane
+        self.candidate = candidate
+        self._lane: Lane = plane.board.lane(candidate.server.id)
+        self._lane.in_flight += 1
+        self._upstream: Upstream | None = None
+        self._dialling: asyncio.Task[None] | None = None
+        self._relay: EventRelay | WholeAnswer | None = None
+        self._asked_usage = self._without_options = False
+        self._silent_ticks = self._status = 0
+        self._sent_at = 0.0
+
+    def start(self) -> None:
+        """Use a warm connection, or dial."""
+        destination = self._plane.pool.destination(self.candidate.server)
+        warm = destination.take()
+        if warm is not None:
+            self._send(warm, destination)
+        else:
+            self._dial(destination)
+
+    def close(self) -> None:
+        """Stop the work, whatever its state, and give the place on the server back. Once."""
+        self._relay = None
+        if self._upstream is not None:
+            self._upstream.abort()
+            self._upstream = None
+        if self._dialling is not None:
+            self._dialling.cancel()
+            self._dialling = None
+        self._lane.in_flight -= 1
+
+    def _dial(self, destination: Destination) -> None:
+        self._dialling = self._plane.tasks.spawn(self._dialled(destination), name="dial a server")
+
+    async def _dialled(self, destination: Destination) -> None:
+        server = destination.server
+        try:
+            upstream = await self._plane.link.dial(server.endpoint, destination.connection)
+        except ConnectFailed as error:
+            own = error.kind is ConnectFailure.OWN
+            self._dial_failed(server.id, error.reason, Failure.OWN if own else Failure.DIAL)
+        except EndpointRefused as error:
+            self._dial_failed(server.id, error.message, Failure.DENIED)
+        except Exception:
+            self._dial_failed(server.id, "the gateway failed to dial", Failure.DIAL)
+            raise  # a bug: the keeper of tasks logs it
+        else:
+            self._dialling = None
+            self._send(upstream, destination)
+
+    def _dial_failed(self, server_id: str, reason: str, failure: Failure) -> None:
+        self._dialling = None
+        if failure is not Failure.OWN:  # else no server is at fault
+            self._plane.dial_failed(server_id, reason)
+        self._fail(failure)
+
+    def _send(self, upstream: Upstream, destination: Destination) -> None:
+        exchange = self._exchange
+        refused = self._without_options or self._lane.refuses_stream_options
+        takes_options = exchange.wants_stream and not refused
+        try:
+            body, self._asked_usage = forwarded_body(
+                exchange.body, exchange.seen, self.candidate.model, ask_usage=takes_options
+            )
+        except RequestInvalid as error:
+            upstream.abort()
+            exchange.refuse(error)
+            return
+        self._upstream, self._relay = upstream, None
+        self._silent_ticks = 0
+        self._sent_at = self._plane.clock()
+        call = exchange.call
+        head = b"%b%b%b%bcontent-length: %d\r\n\r\n" % (
+            destination.head(call.path),
+            call.request_id,
+            call.via,
+            call.trace.lines,
+            len(body),
+        )
+        upstream.send(self, head, body)
+        if exchange.paused:
+            upstream.pause()
+
+    def pause(self) -> None:
+        """Stop reading from the server."""
+        if self._upstream is not None:
+            self._upstream.pause()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._upstream is not None:
+            self._upstream.resume()
+
+    @abstractmethod
+    def _fail(self, failure: Failure, status: int | None = None, retry_after_seconds: int | None = None) -> None:
+        """It did not come to an answer."""
