@@ -17,6 +17,7 @@ from rich.console import Console
 from bench.gateways import GATEWAYS
 from bench.options import parse, plan_of
 from bench.page import write_docs
+from bench.page_words import roughness
 from bench.processes import NotStarted
 from bench.report import Bar, print_report
 from bench.results import Results
@@ -51,6 +52,8 @@ def main() -> int:
         options.output.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
     if options.write_docs:
         _say(f"Wrote {write_docs(results)}.")
+        if words := roughness(results):
+            _say(f"The page says so: {words}")
     if options.json:
         sys.stdout.write(msgspec.json.encode(results).decode() + "\n")
     else:

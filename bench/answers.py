@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-__all__ = ["ANSWERS", "HELD", "LONG", "MODELS", "MODEL_LIST", "PLAIN", "STREAM", "Answer"]
+__all__ = ["ANSWERS", "CUT", "HELD", "IDENTIFIED", "LONG", "MODELS", "MODEL_LIST", "PLAIN", "STREAM", "Answer"]
 
 _DONE = b"data: [DONE]\n\n"
 _TEXT_BYTES = 172
@@ -26,6 +26,8 @@ class Answer:
         events: the events of a stream, ``[DONE]`` among them; of a plain answer the body alone.
         gap_ms: time from one event to the next; 0 for a plain answer.
         usage: the event that is sent before ``[DONE]`` to those who ask for it.
+        identified: whether each answer's head carries an id of its own.
+        cut: whether each event is cut in two, at random, its rest a millisecond late.
     """
 
     model: str
@@ -33,6 +35,8 @@ class Answer:
     events: tuple[bytes, ...]
     gap_ms: int = 0
     usage: bytes = b""
+    identified: bool = False
+    cut: bool = False
     body: bytes = field(init=False)
     offsets: tuple[int, ...] = field(init=False)
     """Where in ``body`` each event ends."""
@@ -64,15 +68,16 @@ def _encode(fields: dict[str, object]) -> bytes:
     return json.dumps(fields, separators=(",", ":")).encode()
 
 
-def _plain(model: str) -> Answer:
+def _plain(model: str, *, identified: bool = False) -> Answer:
     text = " ".join(f"word{number}" for number in range(100))[:_TEXT_BYTES]
     message = {"role": "assistant", "content": text, "refusal": None}
     choices = [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}]
     head = {"id": "chatcmpl-7f3a0c19e2d84b56", "object": "chat.completion", "created": 1764000000, "model": model}
-    return Answer(model, text, (_encode({**head, "choices": choices, "usage": _usage(100)}),))
+    events = (_encode({**head, "choices": choices, "usage": _usage(100)}),)
+    return Answer(model, text, events, identified=identified)
 
 
-def _stream(model: str, tokens: int, gap_ms: int) -> Answer:
+def _stream(model: str, tokens: int, gap_ms: int, *, cut: bool = False) -> Answer:
     head = {"id": "chatcmpl-7f3a0c19e2d84b56", "object": "chat.completion.chunk", "created": 1764000000, "model": model}
 
     def event(choices: list[dict[str, object]], **more: object) -> bytes:
@@ -85,16 +90,18 @@ def _stream(model: str, tokens: int, gap_ms: int) -> Answer:
 
     text = "".join(f" word{number}" for number in range(tokens))
     events = (*(word(number) for number in range(tokens)), _DONE)
-    return Answer(model, text, events, gap_ms, event([], usage=_usage(tokens)))
+    return Answer(model, text, events, gap_ms, event([], usage=_usage(tokens)), cut=cut)
 
 
 PLAIN = _plain("bench-plain")
+IDENTIFIED = _plain("bench-identified", identified=True)
 STREAM = _stream("bench-stream", tokens=100, gap_ms=20)
+CUT = _stream("bench-cut", tokens=100, gap_ms=20, cut=True)
 LONG = _stream("bench-long", tokens=4000, gap_ms=1)
 HELD = _stream("bench-held", tokens=1000, gap_ms=500)
 """So slow that it is open for as long as anybody looks."""
 
-ANSWERS = {answer.model: answer for answer in (PLAIN, STREAM, LONG, HELD)}
+ANSWERS = {answer.model: answer for answer in (PLAIN, IDENTIFIED, STREAM, CUT, LONG, HELD)}
 MODELS = tuple(ANSWERS)
 MODEL_LIST = _encode(
     {

@@ -14,9 +14,17 @@ import msgspec
 from bench.configuration_files import configuration_files
 from bench.gateways import DIRECT, OURS
 from bench.goals import judge_goals
-from bench.page_words import CORES_AND_RULES, INTRODUCTION, READING, REPEATING
+from bench.page_words import (
+    INTRODUCTION,
+    REPEATING,
+    how_measured,
+    left_out,
+    missed_words,
+    reading,
+    roughness,
+)
 from bench.plots import BarOf, draw
-from bench.report import CALM_LOAD, figure_words
+from bench.report import figure_words
 from bench.summary import KEY_FIGURES, columns_of, rows_of
 from bench.works import WORKS
 
@@ -28,7 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["DOCS", "pictures_of", "render", "write_docs"]
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-_ENOUGH_ROUNDS = 5
 
 
 def write_docs(results: Results, docs: Path = DOCS) -> str:
@@ -67,22 +74,30 @@ def render(results: Results) -> str:
     """The whole page."""
     parts = [
         INTRODUCTION,
-        *_where(results),
+        _banner(results),
+        _where(results),
+        left_out(results),
         "## Goals",
         _goals(results),
+        missed_words(results),
         "## Results",
-        READING,
+        reading(results),
         *[part for work in results.works for part in _work(results, work)],
         "## How it is measured",
-        f"{results.cores} {CORES_AND_RULES}",
+        how_measured(results),
         "## What was compared",
         _gateways(results),
         REPEATING,
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _where(results: Results) -> list[str]:
+def _banner(results: Results) -> str:
+    words = roughness(results)
+    return f"> **{words}**" if words else ""
+
+
+def _where(results: Results) -> str:
     machine = results.machine
     wrong = results.wrong or "none"
     rows = [
@@ -94,19 +109,15 @@ def _where(results: Results) -> list[str]:
         ("rounds", f"{results.rounds}{', shortened' if results.quick else ''}, {results.seconds:,.0f} s in all"),
         ("wrong answers", str(wrong)),
     ]
-    parts = [_table(("what", ""), rows, "--")]
-    if results.quick or results.rounds < _ENOUGH_ROUNDS:
-        parts.append("These were few or short rounds: take the figures as rough.")
-    if machine.load_before > CALM_LOAD:
-        parts.append("The machine had other work to do when this began: take the figures as rough.")
-    return parts
+    return _table(("what", ""), rows, "--")
 
 
 def _goals(results: Results) -> str:
     rows = []
     for verdict in judge_goals(results):
         measured = "-" if verdict.measured is None else f"{verdict.measured:.2f}"
-        rows.append((verdict.goal.words, f"{verdict.goal.most:g}", measured, f"**{verdict.word}**"))
+        rough = f", rough (rounds: {verdict.rounds})" if verdict.is_rough else ""
+        rows.append((verdict.goal.words, f"{verdict.goal.most:g}", measured, f"**{verdict.word}**{rough}"))
     return _table(("goal", "at most", "measured", ""), rows, "-:::")
 
 

@@ -70,8 +70,8 @@ def _goals(results: Results) -> Table:
     styles = {"met": "green", "missed": "red"}
     for verdict in judge_goals(results):
         measured = "-" if verdict.measured is None else f"{verdict.measured:.2f}"
-        word = verdict.word
-        table.add_row(verdict.goal.words, f"{verdict.goal.most:g}", measured, word, style=styles.get(word))
+        word = f"{verdict.word}, rough" if verdict.is_rough else verdict.word
+        table.add_row(verdict.goal.words, f"{verdict.goal.most:g}", measured, word, style=styles.get(verdict.word))
     return table
 
 

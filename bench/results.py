@@ -44,6 +44,7 @@ class Results(msgspec.Struct, frozen=True):
         missing: why a gateway was not measured at all, by its name.
         samples: every round.
         upstream_count: how many upstreams each gateway had.
+        upstream_words: what is to be known of their answers, in a sentence.
     """
 
     date: str
@@ -59,6 +60,7 @@ class Results(msgspec.Struct, frozen=True):
     samples: list[Sample]
     seconds: float = 0.0
     upstream_count: int = 2
+    upstream_words: str = ""
 
     @property
     def wrong(self) -> int:

@@ -19,7 +19,7 @@ from bench.measuring import Target, measure
 from bench.processes import NotStarted, run_upstreams
 from bench.results import Results, describe_machine, our_versions, today
 from bench.samples import Sample
-from bench.upstream import event_loop_factory
+from bench.upstream import UPSTREAM_WORDS, event_loop_factory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,6 +123,7 @@ def run_session(plan: Plan, watcher: Watcher) -> Results:
         samples=_with_added(samples),
         seconds=round(time.monotonic() - began, 1),
         upstream_count=_UPSTREAMS,
+        upstream_words=UPSTREAM_WORDS,
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from bench.answers import HELD, LONG, PLAIN, STREAM, Answer
+from bench.answers import CUT, HELD, IDENTIFIED, LONG, PLAIN, STREAM, Answer
 from bench.requests import LONG_PROMPT, SHORT_PROMPT, distinct_requests, equal_requests
 
 if TYPE_CHECKING:
@@ -69,9 +69,9 @@ WORKS = (
     Work("long-prompt", "100 KB prompts, 64 connections", Kind.SATURATION, PLAIN, 1.5, 1.0, prompt=LONG_PROMPT),
     Work(
         "distinct",
-        "1 KB prompts, 64 connections, no two requests alike",
+        "1 KB prompts, 64 connections, no two requests or answers alike",
         Kind.SATURATION,
-        PLAIN,
+        IDENTIFIED,
         1.5,
         1.0,
         distinct=True,
@@ -90,7 +90,8 @@ WORKS = (
     Work("long-rate", "100 KB prompts, 1,000 requests/s", Kind.RATE, PLAIN, 2.0, 1.5, rate=1000, prompt=LONG_PROMPT),
     Work("streams-100", "100 streams of 100 events, one every 20 ms", Kind.STREAMS, STREAM, 2.1, 2.1, 0.5, 100),
     Work("streams-400", "400 streams of 100 events, one every 20 ms", Kind.STREAMS, STREAM, 2.1, 2.1, 0.5, 400),
-    Work("long-answer", "20 streams of 4,000 events, one every 1 ms", Kind.STREAMS, LONG, 4.2, 2.0, 0.2, 20),
+    Work("streams-cut", "100 streams of 100 events, each cut in two at random", Kind.STREAMS, CUT, 2.1, 2.1, 0.5, 100),
+    Work("long-answer", "20 streams of 4,000 events, one every 1 ms", Kind.STREAMS, LONG, 3.0, 2.0, 0.2, 20),
     Work(
         "open-streams",
         "memory of 2,000 open streams",

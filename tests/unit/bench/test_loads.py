@@ -12,12 +12,12 @@ from typing import cast
 import pytest
 
 from bench import measuring
-from bench.answers import PLAIN, STREAM, Answer
+from bench.answers import CUT, IDENTIFIED, PLAIN, STREAM, Answer
 from bench.closed_loop import ClosedLoop, until
 from bench.measuring import Target, measure
 from bench.open_loop import OpenLoop, RateNotHeld
 from bench.requests import SHORT_PROMPT, distinct_requests, equal_requests
-from bench.upstream import Pace, Upstream
+from bench.upstream import Heads, Pace, Upstream
 from bench.works import Kind, Work
 
 KEY = "a-key"
@@ -33,8 +33,8 @@ async def listening(protocol: Callable[[], asyncio.Protocol]) -> AsyncIterator[i
 
 @pytest.fixture
 async def upstream() -> AsyncIterator[int]:
-    paces = {STREAM.model: Pace(1)}
-    async with listening(lambda: Upstream(paces)) as port:
+    paces, heads = {STREAM.model: Pace(1), CUT.model: Pace(3)}, Heads()
+    async with listening(lambda: Upstream(paces, heads)) as port:
         yield port
 
 
@@ -85,7 +85,7 @@ def work(kind: Kind, answer: Answer = PLAIN, rate: float = 0) -> Work:
     return Work("tried", "tried", kind, answer, 0.1, 0.1, ramp_seconds=0.01, connections=3, rate=rate)
 
 
-@pytest.mark.parametrize("answer", [PLAIN, STREAM], ids=lambda answer: answer.model)
+@pytest.mark.parametrize("answer", [PLAIN, IDENTIFIED, STREAM, CUT], ids=lambda answer: answer.model)
 async def test_a_closed_loop_counts_right_answers(upstream: int, answer: Answer) -> None:
     requests = equal_requests(answer, KEY, "bench", SHORT_PROMPT)
     async with ClosedLoop(upstream, answer, requests, 3) as load:
@@ -149,10 +149,11 @@ class Pausing(Upstream):
 
 async def test_a_pause_is_charged_to_all_requests_that_were_due_in_it() -> None:
     def protocol() -> Pausing:
-        made = Pausing({})
+        made = Pausing({}, heads)
         made.until = until_time
         return made
 
+    heads = Heads()
     until_time = asyncio.get_running_loop().time() + 0.5
     async with listening(protocol) as port:
         load = OpenLoop(port, PLAIN, equal_requests(PLAIN, KEY, "bench", SHORT_PROMPT), rate=500)
@@ -203,7 +204,8 @@ class Leaving(Upstream):
 
 
 async def test_a_connection_that_is_closed_between_answers_is_made_anew() -> None:
-    async with listening(lambda: Leaving({})) as port:
+    heads = Heads()
+    async with listening(lambda: Leaving({}, heads)) as port:
         requests = equal_requests(PLAIN, KEY, "bench", SHORT_PROMPT)
         async with ClosedLoop(port, PLAIN, requests, 2) as load:
             await load.open_all(0)

@@ -17,7 +17,9 @@ from bench.page import DOCS, pictures_of, render, write_docs
 from bench.plots import BarOf, draw
 from bench.report import print_report
 from bench.results import Results
-from tests.unit.bench.examples import RESULTS, results
+from bench.samples import Sample
+from bench.works import WORKS
+from tests.unit.bench.examples import RESULTS, TITLES, results
 
 
 def test_the_page_is_written_with_all_that_it_links_to(tmp_path: Path) -> None:
@@ -26,16 +28,63 @@ def test_the_page_is_written_with_all_that_it_links_to(tmp_path: Path) -> None:
     for link in re.findall(r"\]\((\S+?)\)", page):
         assert (tmp_path / link).is_file(), link
     assert "| CPU per request of 1 KB, over envoy's | 1 | 0.67 | **met** |" in page
-    assert "| Envoy | 33.0 (30.0-36.0) | 30,303 (27,778-33,333) | - | 1.50 |  |" in page
+    assert "| Envoy | 33.0 (30.0-36.0) | 30,303 (27,778-33,333) | - | - | 1.50 |  |" in page
     assert r"pip failed: no such \| package" in page
     stored = msgspec.json.decode((tmp_path / "benchmarks" / "results.json").read_bytes(), type=Results)
     assert stored == RESULTS
     assert render(stored) == page
 
 
-def test_few_rounds_are_called_rough() -> None:
-    assert "take the figures as rough" in render(results([], quick=True))
-    assert "take the figures as rough" not in render(RESULTS)
+def test_few_rounds_short_ones_and_a_busy_machine_make_a_banner() -> None:
+    assert "> **Take the figures as rough" not in render(RESULTS)
+    busy = msgspec.structs.replace(RESULTS.machine, load_before=2.5)
+    cases = [({"rounds": 1}, "1 round only"), ({"quick": True}, "shortened"), ({"machine": busy}, "load average 2.5")]
+    for change, words in cases:
+        banner = next(
+            line for line in render(msgspec.structs.replace(RESULTS, **change)).splitlines() if line.startswith("> **")
+        )
+        assert words in banner
+
+
+def test_goals_of_too_few_rounds_are_rough() -> None:
+    page = render(RESULTS)
+    assert "| 30 | 16.00 | **met**, rough (rounds: 1) |" in page
+
+
+def test_missed_goals_are_listed_with_where_they_are_explained() -> None:
+    assert "Where goals are missed" not in render(RESULTS)
+    swapped = {"ours": "envoy", "envoy": "ours"}
+    samples = [
+        msgspec.structs.replace(each, gateway=swapped.get(each.gateway, each.gateway)) for each in RESULTS.samples
+    ]
+    page = render(results(samples))
+    section = page.partition("### Where goals are missed")[2].partition("\n## ")[0]
+    assert "* CPU per request of 1 KB, over envoy's" in section
+    (link,) = re.findall(r"\]\((\S+?)\)", section)
+    assert (DOCS / link).is_file()
+
+
+def test_the_page_says_what_was_left_out_and_nothing_of_it() -> None:
+    page = render(RESULTS)
+    listed = page.partition("Left out of this run:")[2].partition("## Goals")[0]
+    assert "nginx, vllm-router" in listed
+    assert "`distinct`" in listed
+    assert "Envoy" not in listed
+    assert "`short`" not in listed
+    for words in ("No two requests alike", "At a fixed rate", "Events cut in two", "100 KB", "LiteLLM writes"):
+        assert words not in page.partition("## How it is measured")[2]
+
+
+def test_the_page_describes_what_was_measured() -> None:
+    samples = [Sample(name, work.name, 1, {work.kind.value: 1.0}) for name in TITLES for work in WORKS]
+    everything = msgspec.structs.replace(
+        results(samples), works={work.name: work.title for work in WORKS}, upstream_words="They say the date."
+    )
+    page = render(everything).partition("## How it is measured")[2]
+    for words in ("No two requests alike", "At a fixed rate", "Events cut in two", "LiteLLM writes", "say the date"):
+        assert words in page
+    assert "there were 5 (1 of `short`" in page
+    assert "There was one round" in render(msgspec.structs.replace(everything, rounds=1))
 
 
 def test_the_published_page_is_what_the_published_results_say() -> None:

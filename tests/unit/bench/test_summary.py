@@ -16,7 +16,7 @@ from tests.unit.bench.examples import RESULTS, results
 
 def test_a_row_has_the_median_and_the_ratio_to_ours() -> None:
     direct, ours, envoy, litellm = rows_of(RESULTS, "short")
-    assert ours.figures["cpu_us_per_request"] == Figure(22.0, 20.0, 24.0)
+    assert ours.figures["cpu_us_per_request"] == Figure(22.0, 20.0, 24.0, 5)
     assert (ours.ratio, envoy.ratio) == (1.0, 1.5)
     assert (direct.ratio, direct.note) == (None, "the load's core was full")
     assert (litellm.figures, litellm.note) == ({}, "missing, see above")
@@ -41,10 +41,28 @@ def test_goals_are_judged_by_the_same_run() -> None:
     assert words["short", "envoy"] == "met"
     assert words["short", "vllm-router"] == "not measured"
     assert words["open-streams", None] == "met"
+    rough = {verdict.goal.work for verdict in judge_goals(RESULTS) if verdict.is_rough}
+    assert rough == {"open-streams"}  # of one round
     slow = [msgspec.structs.replace(sample, gateway="ours") for sample in RESULTS.samples if sample.gateway == "envoy"]
     fast = [msgspec.structs.replace(sample, gateway="envoy") for sample in RESULTS.samples if sample.gateway == "ours"]
     words = {(verdict.goal.work, verdict.goal.rival): verdict.word for verdict in judge_goals(results(slow + fast))}
     assert words["short", "envoy"] == "missed"
+
+
+def test_a_cost_of_requests_is_judged_where_all_are_alike_and_where_none_are() -> None:
+    judged = {work: {(goal.rival, goal.most) for goal in GOALS if goal.work == work} for work in ("short", "distinct")}
+    assert judged["short"] == judged["distinct"] != set()
+
+
+@pytest.mark.parametrize(
+    ("gateway_busy", "load_busy", "note"),
+    [(0.7, 0.5, "neither core was full"), (0.98, 0.5, ""), (0.7, 0.96, "")],
+)
+def test_it_is_said_where_requests_end_though_no_core_is_full(gateway_busy: float, load_busy: float, note: str) -> None:
+    figures = {"cpu_us_per_request": 40.0, "gateway_busy": gateway_busy, "load_busy": load_busy}
+    (row,) = rows_of(results([Sample("ours", "short", 1, figures)]), "short")
+    assert row.note.startswith(note)
+    assert bool(row.note) == bool(note)
 
 
 @pytest.mark.parametrize("goal", GOALS, ids=lambda goal: f"{goal.work}-{goal.rival}")
