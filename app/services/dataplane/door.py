@@ -57,7 +57,8 @@ class Door(GuardedDoor):
         known = self._known
         if known is not None and self._between and self.cycle.response_complete:
             head, call, key_digest, keys = known
-            variation = head.variation(data, self._bounds.header_bytes)
+            longest = self._bounds.header_bytes
+            variation = head.compare(data, longest) or head.learn(data, longest)
             if (
                 variation is not None
                 and 0 < variation.body_length <= self._bounds.body_bytes

@@ -127,7 +127,7 @@ class Upstream(AnswerNotes, asyncio.Protocol):
         elif not self._heard:
             known = self._known_head
             if known is not None:
-                variation = known.variation(data, MAX_HEAD_BYTES)
+                variation = known.compare(data, MAX_HEAD_BYTES) or known.learn(data, MAX_HEAD_BYTES)
                 if variation is not None and variation.body_length > 0:
                     self._misses = 0
                     self._end_answer(reusable=True)

@@ -24,6 +24,11 @@ LINES = [
 ]
 
 
+def vary(known: KnownMessage, message: bytes) -> Variation | None:
+    """As a connection asks."""
+    return known.compare(message, LONGEST) or known.learn(message, LONGEST)
+
+
 def request(body: bytes = b"{}", **changes: bytes) -> bytes:
     """The known request with some lines changed, by the place of each."""
     lines = [changes.get(f"line_{place}", line) for place, line in enumerate(LINES)]
@@ -40,8 +45,8 @@ def known() -> KnownMessage:
 
 
 def test_the_same_again(known: KnownMessage) -> None:
-    assert known.variation(request(), LONGEST) == Variation(2, b"first", b"00-a", b"")
-    assert known.variation(request(b"[1, 2]"), LONGEST) == Variation(6, b"first", b"00-a", b"")
+    assert vary(known, request()) == Variation(2, b"first", b"00-a", b"")
+    assert vary(known, request(b"[1, 2]")) == Variation(6, b"first", b"00-a", b"")
 
 
 @given(st.binary(max_size=300), st.from_regex(rb"[!-~]([ -~]{0,20}[!-~])?", fullmatch=True))
@@ -49,7 +54,7 @@ def test_what_nobody_looks_at_may_vary(body: bytes, value: bytes) -> None:
     known = KnownMessage.of(request(), 2, READ)
     assert known is not None
     other = request(body, line_4=b"User-Agent: " + value, line_5=b"X-Request-ID: " + value, line_6=b"traceparent: 00-b")
-    assert known.variation(other, LONGEST) == Variation(len(body), value, b"00-b", b"")
+    assert vary(known, other) == Variation(len(body), value, b"00-b", b"")
 
 
 @pytest.mark.parametrize(
@@ -83,14 +88,14 @@ def test_what_nobody_looks_at_may_vary(body: bytes, value: bytes) -> None:
     ],
 )
 def test_what_matters_may_not(known: KnownMessage, changes: dict[str, bytes]) -> None:
-    assert known.variation(request(**changes), LONGEST) is None
+    assert vary(known, request(**changes)) is None
 
 
 def test_only_one_whole_request_is_known(known: KnownMessage) -> None:
-    assert known.variation(request() + request(), LONGEST) is None
-    assert known.variation(request()[:-1], LONGEST) is None
-    assert known.variation(request(line_4=b"User-Agent: two") + b"x", LONGEST) is None
-    assert known.variation(b"", LONGEST) is None
+    assert vary(known, request() + request()) is None
+    assert vary(known, request()[:-1]) is None
+    assert vary(known, request(line_4=b"User-Agent: two") + b"x") is None
+    assert vary(known, b"") is None
 
 
 @pytest.mark.parametrize("name", [b"X-Request-ID", b"traceparent", b"tracestate", b"content-length"])
@@ -123,7 +128,7 @@ def test_a_parser_reads_the_same(place: int, value: bytes, body: bytes) -> None:
     assert known is not None
     line = LINES[place].partition(b":")[0] + b": " + value
     other = request(body, **{f"line_{place}": line})
-    found = known.variation(other, LONGEST)
+    found = vary(known, other)
     if found is not None:
         notes = Notes()
         httptools.HttpRequestParser(notes).feed_data(other)
@@ -133,3 +138,42 @@ def test_a_parser_reads_the_same(place: int, value: bytes, body: bytes) -> None:
         told = dict(notes.headers)
         assert told[b"x-request-id"] == found.request_id
         assert told[b"traceparent"] == found.traceparent
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST / HTTP/1.1\nHost: a\r\nContent-Length: 2\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nX: 1\r\n Content-Length: 2\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 5000 + b"\r\nContent-Length: 2\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n",
+    ],
+)
+def test_heads_without_a_clear_length_are_not_kept(head: bytes) -> None:
+    assert KnownMessage.of(head + b"{}", 2, READ) is None
+
+
+def test_a_body_of_another_length_than_was_parsed_is_not_kept() -> None:
+    assert KnownMessage.of(request(), 3, READ) is None
+    assert KnownMessage.of(request() + b"more", 2, READ) is None
+
+
+def test_what_varied_once_is_expected_to_vary(known: KnownMessage) -> None:
+    for number in range(5):
+        other = request(b"x" * number, line_5=b"X-Request-ID: %d" % number, line_8=b"Idempotency-Key: %d" % number)
+        assert vary(known, other) == Variation(number, b"%d" % number, b"00-a", b"")
+    assert vary(known, request(line_2=b"Authorization: Bearer j")) is None
+    assert vary(known, request()) == Variation(2, b"first", b"00-a", b"")
+
+
+ANSWER = b"HTTP/1.1 200 OK\r\ndate: %b\r\ncontent-type: %b\r\ncontent-length: 2\r\n\r\n{}"
+
+
+def test_an_answer_is_known_too() -> None:
+    known = KnownMessage.of(ANSWER % (b"Mon", b"application/json"), 2, {b"content-type"})
+    assert known is not None
+    assert vary(known, ANSWER % (b"Tue", b"application/json")) == Variation(2, b"", b"", b"")
+    assert vary(known, ANSWER % (b"Tue", b"text/html")) is None
+    assert vary(known, (ANSWER % (b"Tue", b"application/json")).replace(b"200", b"500")) is None
