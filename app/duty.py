@@ -1,24 +1,26 @@
-"""Which of two processes is on duty while one replaces the other: checks the servers, and writes the database?
+"""Which of two processes is on duty while one replaces the other: writes the database, and checks the servers?
 
-One at a time. The other serves requests all the same, from memory: a replacement that starts takes the duty over, and
-if it fails, the process that was there takes it back.
+One at a time has the database. The other serves requests all the same, from memory: a replacement that starts takes the
+duty over, and if it fails, the process that was there takes it back. Until the replacement serves, both check: to open
+a large database takes long, and what the old process routes by must not grow stale meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
+from app.services.core.errors import StorageUnavailable
 from app.utils.database_errors import DatabaseInUse, DatabaseUnusable
 from app.utils.logger import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from app.services.registry.book import HealthBook
     from app.utils.database import Database
 
-__all__ = ["Duty"]
+__all__ = ["Duty", "Servers"]
 
 logger = get_logger("gateway")
 
@@ -26,41 +28,52 @@ _RETRY_SECONDS: Final = 0.5
 _MOVED: Final = "Another process of this gateway has the database now. Send the request again, on a new connection."
 
 
+class Servers(Protocol):
+    """What is registered; ``registry.service.Registry`` is the one."""
+
+    @property
+    def servers(self) -> Mapping[str, object]:
+        """All servers by id."""
+
+    async def load(self) -> None:
+        """Take over what the database knows, and tell routing."""
+
+
 class Duty:
     """The checks and the database of this process.
 
     Args:
         database: open.
-        book: what checks find; written for the last time when the duty is lent.
+        book: what checks find; kept in memory while the database is lent.
         start_checks: starts the checks of all servers as a task.
+        registry: read again when the database comes back.
     """
 
-    __slots__ = ("_book", "_checks", "_database", "_start_checks")
+    __slots__ = ("_book", "_checks", "_database", "_registry")
 
-    def __init__(self, database: Database, book: HealthBook, start_checks: Callable[[], asyncio.Task[None]]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        book: HealthBook,
+        start_checks: Callable[[], asyncio.Task[None]],
+        registry: Servers,
+    ) -> None:
         self._database = database
         self._book = book
-        self._start_checks = start_checks
+        self._registry = registry
         self._checks = start_checks()
 
     async def lend(self) -> None:
-        """Stop the checks, write what they found, and close the database; what wants to write meanwhile waits.
+        """Write what the checks found, and close the database. The checks go on; what wants to write meanwhile waits.
 
         Raises:
             StorageUnavailable: a transaction takes too long; the duty stays here.
         """
-        self._checks.cancel()
-        await asyncio.wait({self._checks})
-        try:
-            await self._book.flush()
-            await self._database.lend()
-        except BaseException:
-            self._checks = self._start_checks()
-            raise
+        await self._book.flush()
+        await self._database.lend()
 
     async def take_back(self) -> None:
-        """Go on with the checks at once, and with the database as soon as the other process has let go of it."""
-        self._checks = self._start_checks()
+        """Go on with the database as soon as the other process has let go of it, and with what that one stored."""
         told = False
         while True:
             try:
@@ -75,8 +88,26 @@ class Duty:
                 self._database.give_away(str(error))
                 return
             else:
+                await self._read_again()
                 return
 
     def give_away(self) -> None:
-        """The other process has it for good."""
+        """The other process has it for good, and checks alone."""
+        self._checks.cancel()
         self._database.give_away(_MOVED)
+
+    async def _read_again(self) -> None:
+        """Take over what the other process stored: to whoever registered a server there, it said that this is done."""
+        await self._book.flush()  # or the older health in the file would win over what was found since
+        before = self._registry.servers
+        try:
+            await self._registry.load()
+        except StorageUnavailable as error:
+            logger.error(  # noqa: TRY400 - as above
+                "The servers could not be read again: changes that were made while another process had the database "
+                "are not seen here. Run `multiverse serve --replace` once it answers.",
+                reason=error.message,
+            )
+            return
+        for server_id in before.keys() - self._registry.servers.keys():
+            self._book.forget(server_id)

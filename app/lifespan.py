@@ -129,8 +129,13 @@ async def _start(parts: Parts, stack: AsyncExitStack) -> tuple[Gateway, Duty]:
     settings, plane = parts.settings, parts.plane
     database, repository = await _open_registry_database(settings, stack)
     thresholds = Thresholds(unhealthy=settings.unhealthy_threshold, healthy=settings.healthy_threshold)
-    book = HealthBook(repository, thresholds, on_change=lambda: registry.publish())  # noqa: PLW0108 - there is no registry yet
-    stack.push_async_callback(_last_flush, database, book)
+    book = HealthBook(
+        repository,
+        thresholds,
+        on_change=lambda: registry.publish(),  # noqa: PLW0108 - there is no registry yet
+        may_write=lambda: not database.lent,
+    )
+    stack.push_async_callback(_last_flush, book)
     publisher = Publisher(book, lambda servers: plane.install(build_snapshot(servers)))
     inspector = Inspector(Fetcher(parts.link, plane.reception.via), settings.health_check_timeout_seconds)
     registry = Registry(repository, inspector, book, publisher, _utc_now)
@@ -145,7 +150,7 @@ async def _start(parts: Parts, stack: AsyncExitStack) -> tuple[Gateway, Duty]:
     stack.push_async_callback(parts.tasks.close)
     _spawn_services(parts, registry, watching)
     checks = partial(_for_ever, prober.run, "prober")
-    duty = Duty(database, book, lambda: parts.tasks.spawn(checks(), name="prober"))
+    duty = Duty(database, book, lambda: parts.tasks.spawn(checks(), name="prober"), registry)
     gateway = Gateway(
         registry=registry,
         book=book,
@@ -251,9 +256,7 @@ async def _purge(settings: Settings, registry: Registry) -> None:
         logger.warning("Old rows were not purged; it is tried again in an hour", reason=error.message)
 
 
-async def _last_flush(database: Database, book: HealthBook) -> None:
-    if database.lent:  # a process that replaced this one writes now
-        return
+async def _last_flush(book: HealthBook) -> None:
     try:
         await book.flush()
     except StorageUnavailable as error:

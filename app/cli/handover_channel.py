@@ -17,6 +17,8 @@ __all__ = ["Channel", "EarlyChannel"]
 logger = get_logger("gateway")
 
 _RECEIVE_BYTES: Final = 16_384
+_LISTENERS_MISSING: Final = "the listeners did not all arrive: this process may not open enough files"
+_MORE_FILES: Final = "Raise its limit: `ulimit -n 65536` in this shell, or LimitNOFILE= in the systemd unit."
 
 Wanted = TypeVar("Wanted", bound=Message)
 
@@ -102,8 +104,9 @@ class EarlyChannel:
         sockets: list[socket.socket] = []
         try:
             while (message := self._lines.next()) is None:
-                data, descriptors, _flags, _address = socket.recv_fds(self._connection, _RECEIVE_BYTES, MOST_LISTENERS)
-                sockets += [socket.socket(fileno=descriptor) for descriptor in descriptors]
+                data, descriptors, flags, _address = socket.recv_fds(self._connection, _RECEIVE_BYTES, MOST_LISTENERS)
+                sockets += [_own(descriptor) for descriptor in descriptors]
+                _refuse_missing(flags)
                 self._lines.feed(data)
             return expected(message, wanted), sockets
         except TimeoutError as error:
@@ -138,6 +141,23 @@ def expected(message: Message, wanted: type[Wanted]) -> Wanted:
     if isinstance(message, Failed):
         raise HandoverBroken(message.reason, by_other=True)
     raise HandoverBroken(f"the other process said {type(message).__name__} where {wanted.__name__} was due")
+
+
+def _refuse_missing(flags: int) -> None:
+    """Go on only with all that was given; the system drops what finds no room in this process (recvmsg(2)).
+
+    Raises:
+        HandoverBroken: some is missing.
+    """
+    if flags & socket.MSG_CTRUNC:
+        raise HandoverBroken(_LISTENERS_MISSING, _MORE_FILES)
+
+
+def _own(descriptor: int) -> socket.socket:
+    """Take what came in; unlike what Python opens itself, it would go on to every process that is started here."""
+    received = socket.socket(fileno=descriptor)
+    received.set_inheritable(False)
+    return received
 
 
 def _close(sockets: list[socket.socket]) -> None:

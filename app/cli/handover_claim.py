@@ -130,12 +130,23 @@ def claim_running(data_folder: Path) -> Claim | None:
 
 
 def inherited_claim() -> Claim | None:
-    """Find the gateway that started this process to be replaced by it; None where that is not so."""
+    """Find the gateway that started this process to be replaced by it; None where that is not so.
+
+    Raises:
+        CommandFailed: the variable leads to no gateway.
+    """
     descriptor = os.environ.pop(HANDOVER_VARIABLE, "")
-    if not descriptor.isdecimal():
+    if not descriptor:
         return None
-    connection = socket.socket(fileno=int(descriptor))
-    connection.set_inheritable(False)
+    try:
+        connection = socket.socket(fileno=int(descriptor))
+        connection.set_inheritable(False)
+    except (ValueError, OverflowError, OSError) as error:
+        raise CommandFailed(
+            f"{HANDOVER_VARIABLE}={descriptor} leads to no gateway that started this process.",
+            fix=f"Only a gateway that replaces itself sets it: `unset {HANDOVER_VARIABLE}`, then start it again.",
+            code=ExitCode.USAGE,
+        ) from error
     return Claim(connection)
 
 

@@ -6,7 +6,7 @@ Lines of JSON on a Unix socket, each a message with its ``type``::
     ask            who wants to take over      ->
                                                <-  listeners       with their descriptors (SCM_RIGHTS), or refused
     need_database  all is loaded but the start ->
-                                               <-  database_free   its checks have stopped, its database is closed
+                                               <-  database_free   what its checks found is in it, and it is closed
     serving        requests are answered       ->
                                                <-  leaving         it accepts no more connections, and finishes
 

@@ -37,6 +37,7 @@ __all__ = ["Offer", "Serves"]
 ASK_SECONDS: Final = 5.0
 START_SECONDS: Final = 120.0
 """How long a new process may take from one step to the next: a large database may have to be migrated."""
+ACCEPT_AGAIN_SECONDS: Final = 1.0
 
 logger = get_logger("gateway")
 
@@ -63,12 +64,13 @@ class Offer:
         tasks: where conversations run.
     """
 
-    __slots__ = ("_duty", "_server", "_successor", "_tasks", "_with")
+    __slots__ = ("_awaits_child", "_duty", "_server", "_successor", "_tasks", "_with")
 
     def __init__(self, server: Serves, duty: Duty, tasks: TaskKeeper) -> None:
         self._server = server
         self._duty = duty
         self._tasks = tasks
+        self._awaits_child = False
         self._with: int | None = None
         self._successor: int | None = None
 
@@ -78,14 +80,39 @@ class Offer:
         return self._successor is not None
 
     async def receive_callers(self, listener: socket.socket) -> None:
-        """Speak to whoever connects, each on its own; until cancelled."""
+        """Speak to whoever connects, each on its own; until cancelled. Callers wait while none can be accepted."""
         loop = asyncio.get_running_loop()
+        failing = False
         while True:
-            connection, _ = await loop.sock_accept(listener)
-            self._tasks.spawn(self._answer(connection), name="handover to another process")
+            try:
+                connection, _ = await loop.sock_accept(listener)
+            except OSError as error:  # no descriptor is free, mostly
+                if not failing:
+                    logger.warning(
+                        "`multiverse serve --replace` can't be answered now; it is tried again every second",
+                        reason=error.strerror or str(error),
+                    )
+                failing = True
+                await asyncio.sleep(ACCEPT_AGAIN_SECONDS)
+            else:
+                failing = False
+                self._tasks.spawn(self._answer(connection), name="handover to another process")
+
+    def await_child(self) -> None:
+        """Refuse everyone but the child that is about to be started, until ``child_is_over``."""
+        self._awaits_child = True
+
+    def child_is_over(self) -> None:
+        """The child has taken over, or failed."""
+        self._awaits_child = False
 
     def refusal(self, *, own_child: bool) -> Refused | None:
         """Say why a handover can't begin now; None where it can."""
+        if self._awaits_child:
+            return Refused("a process that it has started is replacing it right now", "Wait until that is done.")
+        return self._lasting_refusal(own_child=own_child)
+
+    def _lasting_refusal(self, *, own_child: bool) -> Refused | None:
         me = os.getpid()
         if self._successor is not None:
             return Refused(f"process {self._successor} has just replaced it", "Try again.")
@@ -103,7 +130,7 @@ class Offer:
         """
         with Channel(connection) as channel:
             asker = await channel.receive(Ask, ASK_SECONDS if not own_child else START_SECONDS)
-            refusal = self.refusal(own_child=own_child)
+            refusal = self._lasting_refusal(own_child=True) if own_child else self.refusal(own_child=False)
             if refusal is not None:
                 channel.send(refusal)
                 raise HandoverBroken(refusal.reason, refusal.fix)

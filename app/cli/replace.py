@@ -97,25 +97,24 @@ class Replacement:
         if refusal is not None:
             tell_failure(HandoverBroken(refusal.reason, refusal.fix))
             return
+        offer.await_child()  # at once: the next signal may come before the task has begun
         self._tasks.spawn(self._replace_by_child(offer), name="replacement by a child")
 
     async def _replace_by_child(self, offer: Offer) -> None:
         notify(reloading_words())
-        ours, theirs = socket.socketpair()
+        child: subprocess.Popen[bytes] | None = None
         try:
-            with theirs:
-                child = await asyncio.to_thread(start_child, theirs)
-        except OSError as error:
-            ours.close()
-            tell_failure(HandoverBroken(f"a new process can't be started: {error.strerror}"))
-            notify(ready_words(os.getpid()))
-            return
-        self._children.append(child)
-        try:
-            await offer.converse(ours, own_child=True)
+            connection, child = await _begin_child()
+            self._children.append(child)
+            await offer.converse(connection, own_child=True)
         except HandoverBroken as broken:
             tell_failure(broken)
             notify(ready_words(os.getpid()))
+        else:
+            child = None
+        finally:
+            offer.child_is_over()
+        if child is not None:
             await asyncio.to_thread(end_child, child)
             self._children.remove(child)
 
@@ -123,3 +122,21 @@ class Replacement:
         await self._tasks.close()
         if self._place is not None:
             self._place.close()
+
+
+async def _begin_child() -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    """Start the process that is to take over; give this one's end of the conversation with it.
+
+    Raises:
+        HandoverBroken: the system refuses.
+    """
+    try:
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                return ours, await asyncio.to_thread(start_child, theirs)
+        except BaseException:
+            ours.close()
+            raise
+    except OSError as error:
+        raise HandoverBroken(f"a new process can't be started: {error.strerror or error}") from error

@@ -64,7 +64,7 @@ class Ledger:
 
     Args:
         lines: the request log.
-        flow: the data plane, for what is open now and to know which model names are real.
+        flow: the data plane, for what is open now and to know which models and servers are there.
         format_lines: makes the lines of a batch (``core.request_line``).
         lateness: how late the event loop came to its timers.
         spans: takes the outcomes for traces; None when these are off.
@@ -97,7 +97,8 @@ class Ledger:
         if not outcomes:
             return
         try:
-            self._tallies.count(outcomes, self._flow.snapshot.routes)
+            snapshot = self._flow.snapshot
+            self._tallies.count(outcomes, snapshot.routes, snapshot.servers)
             if self._lines.enabled:
                 self._lines.extend(self._format_lines(outcomes), len(outcomes))
             if self._spans is not None:

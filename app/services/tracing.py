@@ -46,6 +46,8 @@ logger = get_logger(__name__)
 
 _BATCHES_WAITING = 64
 _LONGEST_CLOSE_SECONDS: Final = 3.0
+_GIVE_UP_SECONDS: Final = 0.5
+"""How long an export that was told to stop may take to do so."""
 _NO_PARENT: Final = Context()
 
 
@@ -107,13 +109,13 @@ class SpanExport:
             self.dropped_spans += len(traced)
 
     def close(self) -> None:
-        """Send what is left, for at most three seconds: blocks so long. A collector that is gone loses the rest."""
+        """Send what is left: blocks for three seconds at most, and half a second to give up. The rest is lost."""
         closing = threading.Thread(target=self._shut, name="last spans", daemon=True)
         closing.start()
         closing.join(_LONGEST_CLOSE_SECONDS)
         if closing.is_alive():
             self._exporter.shutdown()  # type: ignore[no-untyped-call]  # it would try again for a minute
-            closing.join(_LONGEST_CLOSE_SECONDS)
+            closing.join(_GIVE_UP_SECONDS)
             logger.warning("The last spans were not sent in time", deadline_seconds=_LONGEST_CLOSE_SECONDS)
 
     def _shut(self) -> None:

@@ -101,16 +101,28 @@ class FileSink(RotatingFileHandler):
             self._fail(error)
 
     def _descriptor_with_room(self, size_bytes: int) -> int:
-        """Give the file to write to: a new one when the old is full, or was removed under our hands."""
+        """Give the file to write to: a new one when the old is full, or was removed or rotated under our hands."""
         if self.stream is None:
             self.stream = self._open()
         status = os.fstat(self.stream.fileno())
-        if status.st_nlink == 0:
+        if status.st_nlink == 0 or (self._is_full(status, size_bytes) and self._is_elsewhere(status)):
             self.stream.close()
             self.stream = self._open()
-        elif status.st_size and status.st_size + size_bytes > self.maxBytes:
+            status = os.fstat(self.stream.fileno())
+        if self._is_full(status, size_bytes):
             self._rotate()
         return self.stream.fileno()
+
+    def _is_full(self, status: os.stat_result, size_bytes: int) -> bool:
+        return status.st_size > 0 and status.st_size + size_bytes > self.maxBytes
+
+    def _is_elsewhere(self, status: os.stat_result) -> bool:
+        """Whether the open file has another name by now: the process that replaces this one has rotated it."""
+        try:
+            there = os.stat(self.baseFilename)  # noqa: PTH116 - the handler keeps its path as text
+        except FileNotFoundError:
+            return True
+        return (there.st_dev, there.st_ino) != (status.st_dev, status.st_ino)
 
     def _rotate(self) -> None:
         """Start a new file. If the old ones can't be renamed, go on in the one there is."""

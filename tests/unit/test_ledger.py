@@ -23,7 +23,7 @@ from tests.fakes.house import server
 ROOT = Path(__file__).parents[2]
 OUTCOME = Outcome(
     request_id="r-1", client="", key_id="admin", path="/v1/chat/completions", model="m", server_id="s1", status=200,
-    error_code=None, stream=False, attempts=1, duration_seconds=0.3, first_token_seconds=0.02, usage=Usage(7, 3),
+    error_code=None, stream=True, attempts=1, duration_seconds=0.3, first_token_seconds=0.02, usage=Usage(7, 3),
 )  # fmt: skip
 
 

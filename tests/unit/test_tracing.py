@@ -120,6 +120,28 @@ def test_a_collector_that_hangs_holds_up_neither_the_loop_nor_the_end(
     assert "not sent in time" in caplog.text
 
 
+def test_the_end_waits_no_longer_than_it_says(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on, waits = threading.Event(), []
+    real_join = threading.Thread.join
+
+    def join(thread: threading.Thread, timeout: float | None = None) -> None:
+        if thread.name == "last spans":
+            waits.append(timeout)
+        else:
+            real_join(thread, timeout)
+
+    def engine_of(_server_id: str) -> str:
+        go_on.wait(20)
+        return "vllm"
+
+    monkeypatch.setattr(threading.Thread, "join", join)
+    export = SpanExport(Collector(receiver.url, "", "my-gateway"), engine_of)
+    export.take([OUTCOME])
+    export.close()
+    assert waits == [3.0, 0.5]
+    go_on.set()
+
+
 def test_what_comes_faster_than_spans_can_be_made_is_dropped_and_counted(receiver: Receiver) -> None:
     go_on = threading.Event()
 

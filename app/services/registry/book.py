@@ -55,10 +55,18 @@ class HealthBook:
         thresholds: how much evidence a change of state takes.
         on_change: called, without arguments, when a state or a list of missing models changed, so that routing
             follows at once.
+        may_write: whether the store is there; while another process has it, what is found stays in memory.
     """
 
-    def __init__(self, store: HealthStore, thresholds: Thresholds, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        store: HealthStore,
+        thresholds: Thresholds,
+        on_change: Callable[[], None],
+        may_write: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._store = store
+        self._may_write = may_write
         self._thresholds = thresholds
         self._on_change = on_change
         self._states: dict[str, HealthState] = {}
@@ -113,7 +121,7 @@ class HealthBook:
         async with self._flushing:
             states = {server_id: self._states[server_id] for server_id in self._unsaved}
             records = list(self._pending)
-            if not states and not records:
+            if (not states and not records) or not self._may_write():
                 return
             self._unsaved.clear()
             self._pending.clear()

@@ -65,9 +65,12 @@ class Roster:
 
     async def load(self) -> None:
         """Take over what the database knows, health included, and tell routing."""
-        loaded = await self._repository.load()
-        self.servers = MappingProxyType({one.record.id: one.record for one in loaded})
-        self._book.load({one.record.id: one.health for one in loaded}, {one.record.id: one.history for one in loaded})
+        async with self._committing:  # a change that is stored meanwhile must not be missing from what was read
+            loaded = await self._repository.load()
+            self.servers = MappingProxyType({one.record.id: one.record for one in loaded})
+            self._book.load(
+                {one.record.id: one.health for one in loaded}, {one.record.id: one.history for one in loaded}
+            )
         for record in self.servers.values():
             if record.key_unreadable:
                 logger.error(

@@ -72,7 +72,7 @@ class Registry:
         return self._roster.servers
 
     async def load(self) -> None:
-        """Take over what the database knows, health included, and tell routing. Once, at the start."""
+        """Take over what the database knows, health included, and tell routing: at the start, or as another had it."""
         await self._roster.load()
 
     def get(self, server_id: str) -> ServerRecord:

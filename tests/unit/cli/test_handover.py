@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import sys
@@ -16,7 +17,7 @@ from typing import TypeVar
 import pytest
 from structlog.testing import capture_logs
 
-from app.cli import handover_claim, handover_offer
+from app.cli import handover_channel, handover_claim, handover_offer
 from app.cli.exits import CommandFailed
 from app.cli.handover_channel import Channel, EarlyChannel
 from app.cli.handover_claim import HANDOVER_VARIABLE, Claim, claim_running, inherited_claim
@@ -242,13 +243,51 @@ async def test_callers_are_heard_one_after_the_other(tmp_path: Path) -> None:
     close_all(old.listeners)
 
 
+async def test_callers_wait_while_no_file_can_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handover_offer, "ACCEPT_AGAIN_SECONDS", 0)
+    place, tasks, old = MeetingPlace(tmp_path), TaskKeeper(), OldGateway()
+    offer = Offer(old, old, tasks)
+    claim = claim_running(tmp_path)  # it waits in the queue
+    assert claim is not None
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with capture_logs() as logs:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            tasks.spawn(offer.receive_callers(place.listener), name="callers")
+            for _turn in range(10):
+                await asyncio.sleep(0)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        close_all(await blocking(lambda: claim.listeners("127.0.0.1", 0)))
+        claim.fail(CommandFailed("heard"))
+        async with asyncio.timeout(10):
+            while not any(line.get("reason") == "heard" for line in logs):
+                await asyncio.sleep(0)
+    assert [line["reason"] for line in logs if line["log_level"] == "warning"] == ["Too many open files"]
+    await tasks.close()
+    place.close()
+    close_all(old.listeners)
+
+
+async def test_while_its_child_starts_all_others_are_refused() -> None:
+    async with meeting(own_child=True) as met:
+        met.offer.await_child()
+        for own_child in (True, False):
+            refusal = met.offer.refusal(own_child=own_child)
+            assert refusal is not None
+            assert "has started is replacing it right now" in refusal.reason
+        close_all(await met.listeners())  # the child itself is not
+        met.offer.child_is_over()
+        refusal = met.offer.refusal(own_child=True)
+        assert refusal is not None
+        assert f"process {os.getpid()}" in refusal.reason
+
+
 def test_nobody_to_replace(tmp_path: Path) -> None:
     assert claim_running(tmp_path) is None
 
 
 def test_an_end_that_was_left_by_a_parent(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert inherited_claim() is None
-    monkeypatch.setenv(HANDOVER_VARIABLE, "no number")
     assert inherited_claim() is None
     ours, theirs = socket.socketpair()
     monkeypatch.setenv(HANDOVER_VARIABLE, str(theirs.detach()))
@@ -260,6 +299,23 @@ def test_an_end_that_was_left_by_a_parent(monkeypatch: pytest.MonkeyPatch) -> No
         assert ours.recv(4096) == encode(Failed("a setting is wrong"))
         claim.fail(CommandFailed("told twice"))
         assert ours.recv(4096) == b""
+
+
+@pytest.mark.parametrize("left", ["no number", "987654", "9" * 30])
+def test_an_end_that_leads_nowhere_is_told_with_its_fix(monkeypatch: pytest.MonkeyPatch, left: str) -> None:
+    monkeypatch.setenv(HANDOVER_VARIABLE, left)
+    with pytest.raises(CommandFailed, match="leads to no gateway") as caught:
+        inherited_claim()
+    assert f"unset {HANDOVER_VARIABLE}" in caught.value.fix
+    assert HANDOVER_VARIABLE not in os.environ
+
+
+def test_an_end_that_is_no_socket_is_told_and_left_open(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with (tmp_path / "file").open("wb") as stale:
+        monkeypatch.setenv(HANDOVER_VARIABLE, str(stale.fileno()))
+        with pytest.raises(CommandFailed, match="leads to no gateway"):
+            inherited_claim()
+        stale.write(b"still open")
 
 
 def test_a_gateway_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,6 +347,29 @@ def test_sockets_that_came_with_the_wrong_word_are_closed() -> None:
         socket.send_fds(ours, [encode(Serving())], [listener.fileno()])
         with pytest.raises(HandoverBroken, match="said Serving where Listeners was due"):
             EarlyChannel(theirs, 5).receive(Listeners)
+        assert len(list(Path("/dev/fd").iterdir())) == before
+
+
+def test_what_was_given_goes_on_to_no_process_that_is_started_here() -> None:
+    ours, theirs = socket.socketpair()
+    listener = bind_listeners("127.0.0.1", 0)[0]
+    with ours, theirs, listener:
+        socket.send_fds(ours, [encode(Listeners(1))], [listener.fileno()])
+        _answer, [given] = EarlyChannel(theirs, 5).receive(Listeners)
+        with given:
+            assert not given.get_inheritable()
+
+
+def test_listeners_that_find_no_room_here_are_told_with_their_fix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handover_channel, "MOST_LISTENERS", 1)
+    ours, theirs = socket.socketpair()
+    listener = bind_listeners("127.0.0.1", 0)[0]
+    before = len(list(Path("/dev/fd").iterdir()))
+    with ours, theirs, listener:
+        socket.send_fds(ours, [encode(Listeners(1))], [listener.fileno()] * 9)
+        with pytest.raises(HandoverBroken, match="may not open enough files") as caught:
+            EarlyChannel(theirs, 5).receive(Listeners)
+        assert "ulimit -n" in caught.value.fix
         assert len(list(Path("/dev/fd").iterdir())) == before
 
 

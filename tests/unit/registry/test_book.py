@@ -260,3 +260,14 @@ async def test_checks_during_a_slow_write_go_into_the_next(desk: Desk) -> None:
     await asyncio.gather(first, second)
     assert desk.store.states["a"] == desk.book.state("a")
     assert [record.ok for _, record in desk.store.records] == [True, False]
+
+
+async def test_while_another_process_has_the_database_results_stay_in_memory(desk: Desk) -> None:
+    there = False
+    book = HealthBook(desk.store, Thresholds(), lambda: None, lambda: there)
+    book.record("a", GOOD, at(0))
+    await book.flush()
+    assert desk.store.writes == 0
+    there = True
+    await book.flush()
+    assert list(desk.store.states) == ["a"]

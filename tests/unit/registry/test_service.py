@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -18,7 +19,7 @@ from app.services.core.errors import (
     StorageUnavailable,
 )
 from app.services.core.types import CheckFailure, DiscoveredModel, HealthStatus, Inspection, ModelEntry
-from app.services.registry.records import Hold
+from app.services.registry.records import Hold, LoadedServer
 from app.services.registry.specification import ServerChange, ServerSpec
 from tests.fakes.registry import ADMIN, ENCRYPTION_KEY, OWNER, START, STRANGER, USER, World, registry_world, wait_until
 
@@ -462,3 +463,26 @@ async def test_readers_hold_a_mapping_that_does_not_change_under_them(world):
     await world.registry.register(OWNER, ServerSpec(OTHER_URL))
     assert len(held) == 1
     assert len(world.registry.servers) == 2
+
+
+async def test_what_is_registered_while_the_servers_are_read_again_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with registry_world(tmp_path) as world:
+        has_read, goes_on = asyncio.Event(), asyncio.Event()
+        real_load = world.repository.load
+
+        async def slow_load(_repository: object) -> list[LoadedServer]:
+            loaded = await real_load()
+            has_read.set()
+            await goes_on.wait()
+            return loaded
+
+        monkeypatch.setattr(type(world.repository), "load", slow_load)
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            group.create_task(world.registry.load())
+            await has_read.wait()
+            adding = group.create_task(world.registry.register(ADMIN, SPEC))
+            await asyncio.wait({adding}, timeout=0.1)
+            goes_on.set()
+        assert (await adding).id in world.routed()

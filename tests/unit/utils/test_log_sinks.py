@@ -72,6 +72,41 @@ def test_a_removed_file_is_made_anew(tmp_path: Path, sink: FileSink):
     assert log_files(tmp_path) == {"gateway.log": b"two\n"}
 
 
+def another_process(tmp_path: Path) -> FileSink:
+    return FileSink(tmp_path / "logs/gateway.log", max_bytes=100, backup_count=2, on_failure=pytest.fail)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file can't be renamed there")
+def test_a_file_that_another_process_rotated_is_followed(tmp_path: Path, sink: FileSink):
+    other = another_process(tmp_path)
+    sink.write_lines(b"o" * 89 + b"\n")
+    sink.write_lines(b"p" * 19 + b"\n")  # rotates
+    for _ in range(3):
+        other.write_lines(b"N" * 19 + b"\n")
+    other.close()
+    files = log_files(tmp_path)
+    assert list(files) == ["gateway.log", "gateway.log.1"]
+    assert files["gateway.log"] == b"p" * 19 + b"\n" + (b"N" * 19 + b"\n") * 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file can't be renamed there")
+def test_what_was_followed_to_is_rotated_when_it_is_full_too(tmp_path: Path, sink: FileSink):
+    other = another_process(tmp_path)
+    sink.write_lines(b"o" * 89 + b"\n")
+    sink.write_lines(b"p" * 89 + b"\n")  # rotates
+    other.write_lines(b"N" * 19 + b"\n")
+    other.close()
+    assert [content[:1] for content in log_files(tmp_path).values()] == [b"N", b"p", b"o"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file can't be renamed there")
+def test_a_full_file_that_was_moved_away_is_made_anew(tmp_path: Path, sink: FileSink):
+    sink.write_lines(b"o" * 89 + b"\n")
+    (tmp_path / "logs/gateway.log").rename(tmp_path / "logs/moved")
+    sink.write_lines(b"N" * 19 + b"\n")
+    assert log_files(tmp_path) == {"gateway.log": b"N" * 19 + b"\n", "moved": b"o" * 89 + b"\n"}
+
+
 def test_a_failing_file_is_told_once_and_again_after_it_recovered(
     sink: FileSink, failures: list[OSError], monkeypatch: pytest.MonkeyPatch
 ):
