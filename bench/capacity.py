@@ -40,8 +40,8 @@ __all__ = ["Figures", "Scale", "main", "run"]
 
 EVENTS = 12
 PULSES = EVENTS - 2
-SPARE_FILES = 100
-"""Descriptors that a gateway needs for itself: its database, its log, health checks."""
+SPARE_FILES = 1200
+"""Descriptors that a gateway keeps from clients: for servers, its database and its log."""
 _REST_SECONDS = 1.0
 _SETTLE_SECONDS = 30.0
 _WARM_UP = 50

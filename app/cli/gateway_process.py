@@ -14,7 +14,7 @@ import uvicorn
 from app.cli.exits import CommandFailed, ExitCode
 from app.cli.handover_farewell import LINGER_SECONDS, Farewell
 from app.cli.listener import bind_listeners, close_all
-from app.cli.open_files import raise_open_file_limit, warn_of_low_limit
+from app.cli.open_files import on_loop_error, raise_open_file_limit, warn_of_low_limit
 from app.services.dataplane.door import door_factory
 from app.startup_words import EXPECTED_FAILURES, StartupWords
 from app.utils.config import SettingsInvalid
@@ -76,6 +76,8 @@ class GatewayServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the app and the listeners, then tell whoever waits for it."""
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(on_loop_error)
         self._listeners = sockets or ()
         await super().startup(sockets=sockets)
         if self._on_started is not None and not self.should_exit:
@@ -95,9 +97,7 @@ class GatewayServer(uvicorn.Server):
 
     def leave(self) -> None:
         """Another process accepts from now on: answer what is here already, and end. To be called in the event loop."""
-        for server in self.servers:
-            server.close()
-        close_all(self._listeners)
+        self._stop_accepting()
         self._farewell = Farewell(self.server_state.connections, asyncio.get_running_loop(), LINGER_SECONDS)
         self._finish_by_monotonic = time.monotonic() + self._answer_seconds + LINGER_SECONDS
 
@@ -105,7 +105,13 @@ class GatewayServer(uvicorn.Server):
         """End what stands beside the server, then the server, then the app."""
         if self.on_ending is not None:
             await self.on_ending()
+        self._stop_accepting()
         await super().shutdown(sockets=sockets)
+
+    def _stop_accepting(self) -> None:
+        for server in self.servers:
+            server.close()
+        close_all(self._listeners)
 
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second: begins the drain, and ends the loop once the grace is over."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from app.utils.logger import get_logger
 
-__all__ = ["OPEN_FILES_ADVICE", "OPEN_FILES_WANTED", "raise_open_file_limit", "warn_of_low_limit"]
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+__all__ = ["OPEN_FILES_ADVICE", "OPEN_FILES_WANTED", "on_loop_error", "raise_open_file_limit", "warn_of_low_limit"]
 
 OPEN_FILES_WANTED: Final = 4096
 """Two sockets for each request, and warm connections beside them: some 2,000 requests at a time."""
@@ -19,6 +23,8 @@ _CAP: Final = 1_048_576
 """More than any gateway needs; some systems answer "unlimited", which can't be set."""
 _OPEN_MAX: Final = 10_240
 """What macOS takes where it promises "unlimited" and refuses it (OPEN_MAX, its setrlimit(2))."""
+
+_ACCEPT_FAILED: Final = "socket.accept()"
 
 logger = get_logger("gateway")
 
@@ -58,3 +64,19 @@ def warn_of_low_limit(limit: int | None) -> None:
             requests=limit // 2,
             fix=OPEN_FILES_ADVICE,
         )
+
+
+def on_loop_error(loop: AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Handle what an event loop reports, all as ever but one error.
+
+    asyncio without uvloop reports each connection that it finds no descriptor for, up to two thousand in a turn. The
+    data plane tells of that once a minute, with the fix.
+    """
+    error = context.get("exception")
+    if (
+        isinstance(error, OSError)
+        and error.errno in (errno.EMFILE, errno.ENFILE)
+        and str(context.get("message")).startswith(_ACCEPT_FAILED)
+    ):
+        return
+    loop.default_exception_handler(context)

@@ -200,7 +200,7 @@ async def test_a_client_that_reads_nothing_is_given_up() -> None:
             pieces = answer.aiter_bytes()  # kept: a generator that is dropped closes the connection
             await anext(pieces)
             await until(lambda: any(exchange.paused for exchange in house.plane._running))
-            house.tick(LIMITS.idle_ticks + 1)
+            house.tick(2 * LIMITS.idle_ticks)
             with pytest.raises(httpx2.TransportError):
                 async for _piece in pieces:
                     pass

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.services.core.errors import BodyTooLarge, GatewayError, RequestTimeout
 from app.services.core.http_rules import ends_connection, judge_head_size
+from app.services.dataplane.patience import Patience, unsent_bytes
 from app.services.dataplane.plane import TICK_SECONDS
 from app.services.dataplane.reception import Call, Reply, error_reply, stranger_reply
 from app.services.dataplane.sides import BODY_BYTES_PER_SECOND
@@ -27,6 +28,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 _PAUSE_AT_BYTES = 65536
 """As uvicorn's own high-water mark."""
+_PIECE_BYTES = 65536
+"""What is handed on at a time: ASGI servers take any amount at once, and hold what the client does not read."""
 
 
 class _Left(Exception):
@@ -41,8 +44,12 @@ class _AsgiCall:
         self._messages: deque[Message] = deque()
         self._waiting_bytes = 0
         self._ready = asyncio.Event()
+        self._sending = False
+        self._taken = 0
         self._ended = False
         self._paused = False
+        self._pumping: asyncio.Timeout | None = None
+        self._transport: asyncio.Transport | None = None
         self.exchange: Exchange | None = None
 
     def respond(self, status: int, lines: bytes, body: bytes, *, more: bool) -> None:
@@ -50,12 +57,14 @@ class _AsgiCall:
         if not more and status != 204:
             headers.append((b"content-length", str(len(body)).encode()))
         self._put({"type": "http.response.start", "status": status, "headers": headers})
-        self._put({"type": "http.response.body", "body": b"" if self._head_only else body, "more_body": more})
         self._ended = not more
+        if more:
+            self.write(b"" if self._head_only else body)
+        else:
+            self._put_body(b"" if self._head_only else body, more=False)
 
     def write(self, data: bytes) -> None:
-        self._put({"type": "http.response.body", "body": data, "more_body": True})
-        self._waiting_bytes += len(data)
+        self._put_body(data, more=True)
         if not self._paused and self._waiting_bytes > _PAUSE_AT_BYTES and self.exchange is not None:
             self._paused = True
             self.exchange.pause()
@@ -65,11 +74,27 @@ class _AsgiCall:
 
     def end(self, data: bytes = b"") -> None:
         self._ended = True
-        self._put({"type": "http.response.body", "body": data, "more_body": False})
+        self._put_body(data, more=False)
 
     def cut(self) -> None:
         self._ended = True  # without a last message the ASGI server closes the connection
         self._ready.set()
+        pumping, self._pumping = self._pumping, None
+        if pumping is not None:
+            pumping.reschedule(asyncio.get_running_loop().time())  # it may wait for a client that never reads
+
+    def tick_unread(self, patience: Patience, limit_ticks: int) -> int:
+        """Give up a client for whom nothing could be handed on for too long."""
+        if not self._sending:
+            patience.renew()
+        elif patience.is_over(limit_ticks, self._progress):
+            if self.exchange is not None:
+                self.exchange.stalled()
+            self.cut()
+        return self._waiting_bytes
+
+    def _progress(self) -> tuple[int, int]:
+        return self._taken, 0 if self._transport is None else unsent_bytes(self._transport)
 
     def left(self) -> None:
         """The client closed: drop what waits, stop the work upstream."""
@@ -79,13 +104,31 @@ class _AsgiCall:
         if self.exchange is not None:
             self.exchange.left()
 
-    async def pump(self, send: Send) -> None:
-        """Hand the messages on until the last one."""
+    async def pump(self, receive: Receive, send: Send) -> None:
+        """Hand the messages on until the last one, or until it is given up while the client does not read."""
+        self._transport = _transport_of(receive)
+        pumping = self._pumping = asyncio.timeout(None)
+        try:
+            async with pumping:
+                await self._hand_on(send)
+        except TimeoutError:
+            if not pumping.expired():
+                raise
+            if self._transport is not None:
+                self._transport.abort()  # ASGI has no word for that, and closes only once everything was read
+        finally:
+            self._pumping = None
+
+    async def _hand_on(self, send: Send) -> None:
         while True:
             while self._messages:
                 message = self._messages.popleft()
-                await send(message)
-                self._waiting_bytes -= len(message.get("body", b"")) if self._waiting_bytes else 0
+                body = message.get("body", b"")
+                self._sending = True
+                await send(message if len(body) <= _PIECE_BYTES else await self._hand_on_pieces(send, message, body))
+                self._sending = False
+                self._taken += 1
+                self._waiting_bytes -= len(body)
             if self._paused and self.exchange is not None:
                 self._paused = False
                 self.exchange.resume()
@@ -93,6 +136,18 @@ class _AsgiCall:
                 return
             self._ready.clear()
             await self._ready.wait()
+
+    async def _hand_on_pieces(self, send: Send, message: Message, body: bytes) -> Message:
+        """Hand on all of a large body but its last piece, which comes back."""
+        last = (len(body) - 1) // _PIECE_BYTES * _PIECE_BYTES
+        for start in range(0, last, _PIECE_BYTES):
+            await send({**message, "body": body[start : start + _PIECE_BYTES], "more_body": True})
+            self._taken += 1
+        return {**message, "body": body[last:]}
+
+    def _put_body(self, data: bytes, *, more: bool) -> None:
+        self._waiting_bytes += len(data)
+        self._put({"type": "http.response.body", "body": data, "more_body": more})
 
     def _put(self, message: Message) -> None:
         self._messages.append(message)
@@ -123,7 +178,7 @@ class AsgiDoor:
         ends = ends_connection(scope["headers"], scope.get("http_version", "1.1"), reply.status)
         lines = reply.lines + (b"connection: close\r\n" if ends else b"")
         side.respond(reply.status, lines, reply.body, more=False)
-        await side.pump(send)
+        await self._pump(side, receive, send)
 
     async def _serve_call(self, call: Call, side: _AsgiCall, receive: Receive, send: Send) -> Reply | None:
         """Read the body and serve; a body that is refused comes back as the reply to send."""
@@ -171,17 +226,34 @@ class AsgiDoor:
         side.exchange = self._plane.begin(call, body, side)
         watch = asyncio.create_task(_watch(receive, side), name="watch for the client's leaving")
         try:
-            await side.pump(send)
+            await self._pump(side, receive, send)
         finally:
             watch.cancel()
             if side.exchange is not None:
                 side.exchange.left()  # nothing, if it has ended; else the server was cancelled under us
+
+    async def _pump(self, side: _AsgiCall, receive: Receive, send: Send) -> None:
+        self._plane.unread[side] = Patience()
+        try:
+            await side.pump(receive, send)
+        finally:
+            del self._plane.unread[side]
 
 
 async def _watch(receive: Receive, side: _AsgiCall) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     side.left()
+
+
+def _transport_of(receive: Receive) -> asyncio.Transport | None:
+    """What a client's connection is written to: it tells how much waits there, and can be aborted.
+
+    uvicorn's ``receive`` is a method of what holds it (0.54; a test holds it). None behind another server: there only
+    what is handed on counts as read, and a client that was given up stays connected until it goes.
+    """
+    transport: Any = getattr(getattr(receive, "__self__", None), "transport", None)
+    return transport if hasattr(transport, "get_write_buffer_size") else None
 
 
 def _header(line: bytes) -> tuple[bytes, bytes]:

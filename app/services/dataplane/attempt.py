@@ -34,14 +34,19 @@ _DONE_TICKS = 10
 class Attempt(Errand):
     """One server, one connection, one answer. ``relaying``: good bytes have gone to the exchange."""
 
-    __slots__ = ("_last_at", "_passing", "_sent_bytes", "first_token_seconds", "relaying")
+    __slots__ = ("_held_bytes", "_last_at", "_passing", "_sent_bytes", "first_token_seconds", "relaying")
 
     def __init__(self, exchange: Exchange, plane: DataPlane, candidate: Candidate) -> None:
         super().__init__(exchange, plane, candidate)
         self._passing = self.relaying = False
-        self._sent_bytes = 0
+        self._sent_bytes = self._held_bytes = 0
         self._last_at = 0.0
         self.first_token_seconds: float | None = None
+
+    def close(self) -> None:
+        """Stop the work, and hold nothing any more."""
+        self._forget_held()
+        super().close()
 
     # -- what the connection tells
 
@@ -127,12 +132,27 @@ class Attempt(Errand):
             self._silent_ticks = 0
             self._sent_bytes += len(data)
             self._exchange.pass_bytes(data)
-        elif type(relay) is WholeAnswer and relay.feed(data) > self._plane.limits.hold_bytes:
-            self._began()  # too large to hold: from here on it is relayed as it comes
+        elif type(relay) is WholeAnswer:
+            self._hold(relay, data)
+
+    def _hold(self, relay: WholeAnswer, data: bytes) -> None:
+        """Keep bytes until the answer is whole. Where it, or all that are held, is too much: relay it as it comes."""
+        plane = self._plane
+        limits = plane.limits
+        self._held_bytes += len(data)
+        plane.held_bytes += len(data)
+        too_much = plane.held_bytes + plane.unread_bytes > limits.held_bytes and self._status < 400
+        if relay.feed(data) > limits.hold_bytes or too_much:
+            self._forget_held()
+            self._began()
             self._passing = True
             held = relay.release()
             self._sent_bytes = len(held)
             self._exchange.pass_large(self._status, held)
+
+    def _forget_held(self) -> None:
+        self._plane.held_bytes -= self._held_bytes
+        self._held_bytes = 0
 
     def on_end(self) -> None:
         """The answer is whole."""

@@ -23,6 +23,8 @@ class _NoEvent:
 
 _NO_EVENT = _NoEvent()
 _MOST_PARTS = 64
+_MOST_LATE_BYTES = 65536
+"""As much as a transport takes before it says that the client reads slowly."""
 
 
 class DoorCall:
@@ -119,11 +121,20 @@ class DoorCall:
         self._put_off(data if self._chunked else data[start:-2])
 
     def _put_off(self, data: bytes) -> None:
-        """Write at the end of this turn of the event loop, with what other streams have to write."""
-        if self.late:
-            self.late += data
-        else:
-            self.late = data
+        """Write at the end of this turn of the event loop, with what other streams have to write.
+
+        Not if it is much: one turn may read megabytes, and reading stops only once they were written.
+        """
+        late = self.late
+        if late:
+            data = late + data
+        if len(data) > _MOST_LATE_BYTES:
+            self.late = b""
+            if not self.transport.is_closing():
+                self.transport.write(data)
+            return
+        self.late = data
+        if not late:
             self._batch.add(self)
 
     def end(self, data: bytes = b"") -> None:

@@ -47,7 +47,6 @@ class Exchange:
         "_done",
         "_events",
         "_first_token_seconds",
-        "_paused_ticks",
         "_plane",
         "_queue_error",
         "_queued",
@@ -75,7 +74,7 @@ class Exchange:
         self._attempt: Attempt | None = None
         self._attempts = self._sent = self._events = 0
         self._committed = self._raw = self._done = self._queued = self.paused = False
-        self._age_ticks = self.quiet_ticks = self._paused_ticks = self._queued_at_ticks = 0
+        self._age_ticks = self.quiet_ticks = self._queued_at_ticks = 0
         self._queue_error: GatewayError | None = None
         self.wants_stream = bool(seen.stream) and call.path in STREAMING_PATHS
         self._started_at = plane.clock()
@@ -209,14 +208,14 @@ class Exchange:
     def resume(self) -> None:
         """The client caught up."""
         self.paused = False
-        self._paused_ticks = 0
         if self._attempt is not None:
             self._attempt.resume()
 
-    def _give_up(self) -> None:
+    def stalled(self) -> None:
         """A client that has read nothing for so long holds a place on a server: end it."""
-        self.client.cut()
-        self._finish(CLIENT_LEFT, None, "client_stalled")
+        if not self._done:
+            self.client.cut()
+            self._finish(CLIENT_LEFT, None, "client_stalled")
 
     def crashed(self) -> None:
         """A bug was met: end with an error that owns up to it."""
@@ -231,7 +230,10 @@ class Exchange:
     # -- time
 
     def tick(self) -> None:
-        """Grow older by one tick and act on deadlines. While the client holds up the stream, no server is blamed."""
+        """Grow older by one tick and act on deadlines. While the client holds up the stream, no server is blamed.
+
+        Whether such a client reads at all is for its own side to see, which then calls ``stalled``.
+        """
         limits = self._plane.limits
         self._age_ticks += 1
         if self._done:
@@ -240,11 +242,7 @@ class Exchange:
             self._fail(TooSlow("The request took longer than the gateway allows. Ask for a shorter answer."))
         elif self._attempt is None and self._age_ticks - self._queued_at_ticks > limits.queue_ticks:
             self._fail(self._queue_error or self._busy("none got free in time"))
-        elif self.paused:
-            self._paused_ticks += 1
-            if self._paused_ticks > limits.idle_ticks:
-                self._give_up()
-        else:
+        elif not self.paused:
             if self._attempt is not None:
                 self._attempt.tick()
             self._keep_alive(limits.keepalive_ticks)

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from app.services.core.errors import GatewayError, Internal, RequestInvalid, RequestTimeout
+from app.services.core.errors import GatewayError, Internal, RequestInvalid, RequestTimeout, Unavailable
+from app.services.dataplane.descriptors import RETRY_AFTER_SECONDS
 from app.services.dataplane.door_call import DoorCall
 from app.services.dataplane.head_meter import HeadMeter
-from app.services.dataplane.reception import stranger_reply
+from app.services.dataplane.kept_door import KeptDoor
+from app.services.dataplane.reception import Reply, stranger_reply
 from app.services.dataplane.sides import BODY_BYTES_PER_SECOND
 
 if TYPE_CHECKING:
@@ -32,12 +34,11 @@ _LINGER_TICKS = 20
 _BYTES_PER_TICK = BODY_BYTES_PER_SECOND // 10
 
 
-class GuardedDoor(HttpToolsProtocol):
-    """A client connection with bounds, deadlines and refusals. ``answering`` is the inference request being served."""
+class GuardedDoor(KeptDoor):
+    """A client connection with bounds, deadlines and refusals."""
 
     def __init__(self, plane: DataPlane, **uvicorn_arguments: Any) -> None:
-        super().__init__(**uvicorn_arguments)
-        self._plane = plane
+        super().__init__(plane, **uvicorn_arguments)
         self._bounds = plane.bounds
         self.batch = plane.batch
         self._refused = False
@@ -47,26 +48,25 @@ class GuardedDoor(HttpToolsProtocol):
         self._read = b""
         self._meter = HeadMeter(plane.bounds.header_count, plane.bounds.header_bytes)
         self._wait_ticks = 0
-        self._idle_since = 0.0
         self._dates: list[tuple[bytes, bytes]] | None = None
         self._date_lines = b""
-        self.answering: DoorCall | None = None
 
     # -- what comes in
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Give the client a deadline for its first request."""
+        """Give the client a deadline for its first request, or send it away where there is no room for it."""
         super().connection_made(transport)
-        self._plane.client_connections += 1
-        self._plane.waiting.add(self)
+        plane = self._plane
+        plane.client_connections += 1
+        plane.waiting.add(self)
+        plug = transport.get_extra_info("socket")
+        if plug is not None and plug.fileno() >= plane.descriptors.clients_below:
+            self._turn_away(plug.fileno())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the timer, which uvicorn leaves running on an error."""
+        """One client less."""
         super().connection_lost(exc)
         self._plane.client_connections -= 1
-        timer, self.timeout_keep_alive_task = self.timeout_keep_alive_task, None
-        if timer is not None:
-            timer.cancel()
 
     def parse(self, data: bytes) -> None:
         """Parse what came."""
@@ -101,43 +101,6 @@ class GuardedDoor(HttpToolsProtocol):
                 self.expect_100_continue = True
         else:
             self._guarded(self._meter.add_header, name, value)
-
-    # -- between requests
-
-    def on_response_complete(self) -> None:
-        """Go on with what was pipelined, or wait for the next request, for a while.
-
-        One timer serves all waits of a connection: it is set anew when it rings too early, not for each request.
-        """
-        if self.pipeline:
-            super().on_response_complete()
-            return
-        self.server_state.total_requests += 1
-        if self.transport.is_closing():
-            return
-        if self.flow.read_paused:
-            self.flow.resume_reading()
-        self._idle_since = self.loop.time()
-        if self.timeout_keep_alive_task is None:
-            self._ring_in(self.timeout_keep_alive)
-
-    def timeout_keep_alive_handler(self) -> None:
-        """Close a connection on which nothing was asked for a while."""
-        self.timeout_keep_alive_task = None
-        cycle: Any = self.cycle
-        if self.transport.is_closing() or not cycle.response_complete or self in self._plane.waiting:
-            return  # what keeps it busy sets the timer again
-        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
-        if left > 0:
-            self._ring_in(left)
-        else:
-            self.transport.close()
-
-    def _ring_in(self, seconds: float) -> None:
-        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
-
-    def _unset_keepalive_if_required(self) -> None:
-        """Leave the timer be (called by uvicorn on each read): it looks for itself."""
 
     # -- guards and refusals
 
@@ -189,13 +152,31 @@ class GuardedDoor(HttpToolsProtocol):
     async def _hang_up(self, _scope: object, _receive: object, _send: object) -> None:
         """Stand in for the application of a broken request whose turn has come."""
         self.transport.close()
+        self.await_reading()
+
+    def _turn_away(self, number: int) -> None:
+        """Send a client away before it asks. It may read why, unless even that would take what others need."""
+        descriptors = self._plane.descriptors
+        descriptors.turned_away()
+        message = f"The gateway has no file descriptor left for you. Try again in {RETRY_AFTER_SECONDS} seconds."
+        self._write_refusal(Unavailable(message, retry_after_seconds=RETRY_AFTER_SECONDS))
+        if number < descriptors.farewells_below:
+            self._linger()
+        elif self.transport.can_write_eof():
+            self._refused = True
+            self.transport.close()
+        else:  # TLS would wait for the client's farewell
+            self.transport.abort()
 
     def _answer_refusal(self, error: GatewayError) -> None:
+        self._plane.replied(self._write_refusal(error))
+
+    def _write_refusal(self, error: GatewayError) -> Reply:
         cycle = DoorCall(self, None, keep_alive=False, chunked=True, head_only=False)
         self.cycle = cycle  # type: ignore[assignment]
         reply = stranger_reply(error, self.client[0] if self.client else "")
         cycle.respond(reply.status, reply.lines, reply.body, more=False)
-        self._plane.replied(reply)
+        return reply
 
     def _linger(self) -> None:
         """End our side, and close once the client had time to read: closing on unread bytes would reset it away."""

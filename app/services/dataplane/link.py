@@ -8,13 +8,16 @@ because nothing else opens a connection; a name that changes its address later i
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
+import os
 import ssl
 from typing import TYPE_CHECKING, TypeVar, assert_never
 
 from app.services.core.addresses import AddressPolicy, Allowed, Denied, judge_all
 from app.services.core.errors import EndpointRefused
 from app.services.dataplane.connect_failures import ConnectFailed, ConnectFailure, ConnectStage, explain, explain_all
+from app.services.dataplane.descriptors import Descriptors
 from app.services.dataplane.resolver import Resolver, SystemResolver
 from app.services.dataplane.sockets import AllFailed, connect_first, secure
 
@@ -50,7 +53,7 @@ class Link:
         tls_context: for ``https`` endpoints; ``default_tls_context()`` when left out.
     """
 
-    __slots__ = ("_connect_timeout_seconds", "_policy", "_resolver", "_tls_context")
+    __slots__ = ("_connect_timeout_seconds", "_policy", "_resolver", "_tls_context", "descriptors")
 
     def __init__(
         self,
@@ -60,6 +63,8 @@ class Link:
         connect_timeout_seconds: float,
         tls_context: ssl.SSLContext | None = None,
     ) -> None:
+        self.descriptors = Descriptors()
+        """What may still be opened; whoever takes connections in asks the same."""
         self._policy = policy
         self._resolver = resolver
         self._connect_timeout_seconds = connect_timeout_seconds
@@ -80,19 +85,31 @@ class Link:
             async with asyncio.timeout(self._connect_timeout_seconds):
                 addresses = self._judged(endpoint, await self._addresses(endpoint))
                 stage = ConnectStage.CONNECTING
-                doorstep = await connect_first(addresses, endpoint.port)
+                doorstep = await connect_first(addresses, endpoint.port, has_room=self.descriptors.has_room)
                 stage = ConnectStage.SECURING if endpoint.scheme == "https" else stage
                 return await self._hand_over(endpoint, doorstep, protocol_factory)
         except AllFailed as failure:
+            for error in failure.errors:
+                self.descriptors.judge(error)
             raise explain_all(failure.errors, endpoint.host, self._connect_timeout_seconds) from failure
         except OSError as error:
-            raise explain(error, stage, endpoint.host, self._connect_timeout_seconds) from error
+            cause = self._cause(error, stage)
+            raise explain(cause, stage, endpoint.host, self._connect_timeout_seconds) from error
+
+    def _cause(self, error: OSError, stage: ConnectStage) -> OSError:
+        """What is at fault. Without a descriptor a resolver can't read its files, and knows no name."""
+        self.descriptors.judge(error)
+        if stage is ConnectStage.RESOLVING and (not self.descriptors.has_room() or self.descriptors.felt_lately):
+            return _out_of_descriptors()
+        return error
 
     async def _addresses(self, endpoint: Endpoint) -> Sequence[str]:
         """What ``endpoint`` resolves to; a literal is its own and only answer, and no resolver sees it."""
         try:
             return (str(ipaddress.ip_address(endpoint.host)),)
         except ValueError:
+            if not self.descriptors.has_room():
+                raise _out_of_descriptors() from None
             return await self._resolver.resolve(endpoint.host, endpoint.port)
 
     def _judged(self, endpoint: Endpoint, addresses: Sequence[str]) -> Sequence[str]:
@@ -119,3 +136,7 @@ class Link:
             plain.abort()
             raise
         return protocol
+
+
+def _out_of_descriptors() -> OSError:
+    return OSError(errno.EMFILE, os.strerror(errno.EMFILE))

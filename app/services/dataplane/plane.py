@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
     from app.services.dataplane.link import Link
+    from app.services.dataplane.patience import Patience
     from app.services.dataplane.sides import Bounds, ClientSide, Limits
 
-__all__ = ["TICK_SECONDS", "DataPlane", "Observer", "Spawner", "Waiting"]
+__all__ = ["TICK_SECONDS", "DataPlane", "Observer", "Spawner", "Unread", "Waiting"]
 
 TICK_SECONDS = 0.1
+_TICKS_PER_LOOK = 10
 _NO_USAGE = Usage(0, 0)
 _logger = logging.getLogger("gateway.plane")
 
@@ -62,6 +64,13 @@ class Waiting(Protocol):
         """Grow older by one tick."""
 
 
+class Unread(Protocol):
+    """A client that has yet to read something, however little."""
+
+    def tick_unread(self, patience: Patience, limit_ticks: int) -> int:
+        """Grow older by one tick; tell how many bytes still wait here to be read."""
+
+
 class DataPlane:
     """The way of all requests. Handed only frozen values; knows neither settings, nor SQL, nor the web framework."""
 
@@ -93,13 +102,20 @@ class DataPlane:
         self.budget = RetryBudget(retry_ratio)
         self.pool = Pool(pool_keepalive_ticks, observer.look_again)
         self.batch = Batch()
+        self.descriptors = link.descriptors
         self.waiting: set[Waiting] = set()
+        self.unread: dict[Unread, Patience] = {}
+        self.held_bytes = 0
+        """How much of answers is held until they are whole, all together."""
+        self.unread_bytes = 0
+        """How much waits for clients that read slowly, all together, as of the last tick."""
         self.client_connections = 0
         """How many clients are connected to the door; 0 behind another ASGI server."""
         self._observer = observer
         self._running: set[Exchange] = set()
         self._queue: dict[Exchange, None] = {}  # in order of arrival, and quick to leave
         self._pumping = False
+        self._turns = 0
 
     @property
     def open_exchanges(self) -> int:
@@ -206,7 +222,7 @@ class DataPlane:
     # -- time
 
     def tick(self) -> None:
-        """One turn of the sweeper: deadlines of requests and of slow connections, age of idle ones."""
+        """One turn of the sweeper: deadlines of requests and of slow clients, age of idle connections."""
         for exchange in list(self._running):
             try:
                 exchange.tick()
@@ -216,7 +232,13 @@ class DataPlane:
         self.place_freed()
         for connection in list(self.waiting):
             connection.tick()
+        limit_ticks = self.limits.idle_ticks
+        unread = list(self.unread.items())
+        self.unread_bytes = sum(client.tick_unread(patience, limit_ticks) for client, patience in unread)
         self.pool.tick()
+        self._turns += 1
+        if self._turns % _TICKS_PER_LOOK == 0:
+            self.descriptors.look()
 
     def shut(self) -> None:
         """End what still runs with an error that says so, and close every connection to a server."""

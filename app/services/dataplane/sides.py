@@ -55,3 +55,5 @@ class Limits:
     max_attempts: int
     max_json_depth: int
     hold_bytes: int
+    held_bytes: int = 256 * 1024 * 1024
+    """Beyond this no more is held: so much may answers take together that are held, or wait for slow clients."""

@@ -11,6 +11,8 @@ hand-over is cancelled, and asyncio does not, so that no caller could close it s
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 from collections import deque
 from typing import TYPE_CHECKING, cast
@@ -19,7 +21,7 @@ from app.services.dataplane.connect_failures import ConnectFailed, ConnectFailur
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["MAX_ADDRESSES_TRIED", "AllFailed", "Doorstep", "connect_first", "secure"]
 
@@ -77,8 +79,23 @@ class Doorstep(asyncio.Protocol):
             self.transport.abort()
 
 
-async def connect_first(addresses: Sequence[str], port: int, stagger_seconds: float = STAGGER_SECONDS) -> Doorstep:
+def _always() -> bool:
+    return True
+
+
+async def connect_first(
+    addresses: Sequence[str],
+    port: int,
+    stagger_seconds: float = STAGGER_SECONDS,
+    has_room: Callable[[], bool] = _always,
+) -> Doorstep:
     """Connect to one of ``addresses``: IP literals, so that nothing is resolved. The caller sets the deadline.
+
+    Args:
+        addresses: best first.
+        port: of all of them.
+        stagger_seconds: how long one may be silent before the next is tried.
+        has_room: whether a descriptor may be taken; asked right before each socket is opened.
 
     Raises:
         AllFailed: each address failed.
@@ -91,7 +108,8 @@ async def connect_first(addresses: Sequence[str], port: int, stagger_seconds: fl
         while winner is None:
             if waiting:
                 address = waiting.popleft()
-                attempts.append(asyncio.create_task(_connect(address, port), name=f"connect to {address} port {port}"))
+                connecting = _connect(address, port, has_room)
+                attempts.append(asyncio.create_task(connecting, name=f"connect to {address} port {port}"))
             running = [attempt for attempt in attempts if not attempt.done()]
             if not running and not waiting:
                 raise AllFailed([error for error in map(_error, attempts) if error is not None])
@@ -129,7 +147,9 @@ async def secure(plain: Doorstep, context: ssl.SSLContext, host: str, handshake_
     return secured
 
 
-async def _connect(address: str, port: int) -> Doorstep:
+async def _connect(address: str, port: int, has_room: Callable[[], bool]) -> Doorstep:
+    if not has_room():
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     _transport, doorstep = await asyncio.get_running_loop().create_connection(
         Doorstep, address, port, flags=socket.AI_NUMERICHOST
     )

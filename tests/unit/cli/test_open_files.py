@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.cli import open_files
-from app.cli.open_files import OPEN_FILES_WANTED, raise_open_file_limit, warn_of_low_limit
+from app.cli.open_files import OPEN_FILES_WANTED, on_loop_error, raise_open_file_limit, warn_of_low_limit
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -70,3 +72,19 @@ def test_a_low_limit_is_told_with_its_fix(limit: int | None, lines: int) -> None
     with capture_logs() as logs:
         warn_of_low_limit(limit)
     assert [line["fix"] for line in logs] == [open_files.OPEN_FILES_ADVICE] * lines
+
+
+@pytest.mark.parametrize(
+    ("message", "error", "lines"),
+    [
+        ("socket.accept() out of system resource", OSError(errno.EMFILE, "too many"), 0),
+        ("socket.accept() out of system resource", OSError(errno.ENOMEM, "no memory"), 1),
+        ("Fatal read error", OSError(errno.EMFILE, "too many"), 1),
+        ("Task exception was never retrieved", LookupError("a bug"), 1),
+    ],
+)
+async def test_of_what_the_loop_reports_one_error_is_left_out(
+    message: str, error: Exception, lines: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    on_loop_error(asyncio.get_running_loop(), {"message": message, "exception": error})
+    assert [record.message.splitlines()[0] for record in caplog.records] == [message] * lines

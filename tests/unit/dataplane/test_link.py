@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import resource
 import socket
@@ -18,6 +19,7 @@ import uvloop
 
 from app.services.core.addresses import AddressPolicy, parse_endpoint
 from app.services.core.errors import EndpointRefused
+from app.services.dataplane.descriptors import Descriptors
 from app.services.dataplane.link import ConnectFailed, ConnectFailure, Link, default_tls_context
 
 LOOPBACK = AddressPolicy((ip_network("127.0.0.0/8"), ip_network("::1/128")))
@@ -45,6 +47,17 @@ class Unanswered:
     async def resolve(self, host: str, port: int) -> Sequence[str]:
         self.asked.set()
         return await asyncio.get_running_loop().create_future()
+
+
+class Nameless:
+    """A resolver that knows no name; what happens meanwhile may be chosen."""
+
+    def __init__(self, meanwhile: Callable[[], object] = lambda: None) -> None:
+        self.meanwhile = meanwhile
+
+    async def resolve(self, host: str, port: int) -> Sequence[str]:
+        self.meanwhile()
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
 
 class Echo(asyncio.Protocol):
@@ -137,6 +150,16 @@ def open_sockets() -> int:
         except OSError:  # the descriptor by which the folder was read
             continue
     return count
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 @contextmanager
@@ -362,16 +385,44 @@ class TestFailures:
         failure = await failure_of(link.dial(parse_endpoint(f"http://{NAME}"), Client))
         assert failure == (ConnectFailure.DNS, f"the name server gave no answer for {NAME} within 0.1 s")
 
+    async def test_a_name_is_not_asked_for_without_a_descriptor(self) -> None:
+        resolver = Answers("127.0.0.1")
+        link = Link(LOOPBACK, resolver, connect_timeout_seconds=5)
+        with no_descriptors():
+            failure = await failure_of(link.dial(parse_endpoint(f"http://{NAME}"), Client))
+        assert failure == (ConnectFailure.OWN, "the gateway is out of file descriptors; raise its limit (ulimit -n)")
+        assert resolver.asked == []
+
+    async def test_a_name_that_does_not_resolve_soon_after_a_shortage_blames_nobody(self) -> None:
+        """A resolver that can't read its files says that there is no such name."""
+        link = Link(LOOPBACK, Nameless(), connect_timeout_seconds=5)
+        endpoint = parse_endpoint(f"http://{NAME}")
+        assert await failure_of(link.dial(endpoint, Client)) == (
+            ConnectFailure.DNS,
+            f"name does not resolve: {NAME}",
+        )
+        link.descriptors.felt()
+        assert (await failure_of(link.dial(endpoint, Client)))[0] is ConnectFailure.OWN
+
+    async def test_a_shortage_that_comes_while_a_name_is_asked_for_blames_nobody(self) -> None:
+        with contextlib.ExitStack() as shortage:
+            link = Link(LOOPBACK, Nameless(lambda: shortage.enter_context(no_descriptors())), connect_timeout_seconds=5)
+            kind, _reason = await failure_of(link.dial(parse_endpoint(f"http://{NAME}"), Client))
+        assert kind is ConnectFailure.OWN
+
+    async def test_the_last_descriptors_are_not_for_dials(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Descriptors, "has_room", lambda _descriptors: False)
+        async with Server().on("127.0.0.1") as server:
+            kind, _reason = await failure_of(link_to().dial(parse_endpoint(f"http://127.0.0.1:{server.port}"), Client))
+            assert kind is ConnectFailure.OWN
+            assert not server.came.is_set()
+
     def test_out_of_descriptors_is_told_with_the_fix(self, run: Run) -> None:
         async def scenario() -> None:
             async with Server().on("127.0.0.1") as server:
                 endpoint = parse_endpoint(f"http://127.0.0.1:{server.port}")
-                limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-                resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
-                try:
+                with no_descriptors():
                     kind, reason = await failure_of(link_to().dial(endpoint, Client))
-                finally:
-                    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
                 assert kind is ConnectFailure.OWN
                 assert reason == "the gateway is out of file descriptors; raise its limit (ulimit -n)"
                 assert await (await link_to().dial(endpoint, Client)).greet() == b"hello"

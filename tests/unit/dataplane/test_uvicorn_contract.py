@@ -11,13 +11,14 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from app.services.dataplane.door import Door
 from app.services.dataplane.door_call import DoorCall
 from app.services.dataplane.guarded_door import GuardedDoor
+from app.services.dataplane.kept_door import KeptDoor
 
 _READ_ON_A_CYCLE = re.compile(r"self\.cycle\.(\w+)")
 
 
 def test_the_protocol_asks_a_cycle_for_nothing_that_a_call_of_ours_lacks() -> None:
     ours = set(DoorCall.__slots__) | {name for name in dir(DoorCall) if not name.startswith("__")}
-    overridden = {name for kind in (Door, GuardedDoor) for name in vars(kind) if name.startswith("on_")}
+    overridden = {name for kind in (Door, GuardedDoor, KeptDoor) for name in vars(kind) if name.startswith("on_")}
     asked = {
         attribute
         for name, method in inspect.getmembers(HttpToolsProtocol, inspect.isfunction)
@@ -57,3 +58,17 @@ def test_status_lines() -> None:
     assert STATUS_LINE[200] == b"HTTP/1.1 200 OK\r\n"
     assert set(range(200, 600)) <= set(STATUS_LINE)
     assert httptools_impl.__name__.endswith("httptools_impl")
+
+
+def test_what_receives_holds_the_transport() -> None:
+    """What ``asgi`` reaches for to reset the connection of a client that does not read."""
+    assert inspect.ismethod(RequestResponseCycle.receive.__get__(object()))
+    assert "self.transport = transport" in inspect.getsource(RequestResponseCycle.__init__)
+    assert "self.scope, self.receive, self.send" in inspect.getsource(RequestResponseCycle.run_asgi)
+
+
+def test_a_response_that_ends_on_a_closing_connection_starts_nothing_more() -> None:
+    """``KeptDoor`` counts it, as uvicorn does, and asks nothing of it."""
+    source = inspect.getsource(HttpToolsProtocol.on_response_complete)
+    steps = ("total_requests += 1", "if self.transport.is_closing():", "return", "resume_reading()", "self.pipeline:")
+    assert [source.index(step) for step in steps] == sorted(source.index(step) for step in steps)
