@@ -32,8 +32,9 @@ class KeptDoor(HttpToolsProtocol):
         self.answering: DoorCall | None = None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the timer, which uvicorn leaves running on an error."""
+        """Stop the timer, which uvicorn leaves running on an error, and let go of what would keep this in memory."""
         super().connection_lost(exc)
+        self.cycle = None  # type: ignore[assignment]  # it knows this door: else both wait for the collector of cycles
         self._plane.unread.pop(self, None)
         timer, self.timeout_keep_alive_task = self.timeout_keep_alive_task, None
         if timer is not None:
