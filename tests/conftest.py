@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +47,14 @@ def _fail_a_skip(report: pytest.TestReport | pytest.CollectReport, config: pytes
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         report.outcome = "failed"
         report.longrepr = f"--strict-skips: {reason}"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def heard_hangups() -> None:
+    """Let the gateways that tests start hear SIGHUP: run by nohup, they would inherit that it is ignored."""
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is not None and signal.getsignal(hangup) is signal.SIG_IGN:
+        signal.signal(hangup, lambda _number, _frame: None)  # what is started anew begins with the default
 
 
 @pytest.fixture(autouse=True)

@@ -28,7 +28,9 @@ class Receiver:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 receiver.hold.wait(20)
                 told = ExportTraceServiceRequest.FromString(body)
-                receiver.requests.append((self.path, {k.lower(): v for k, v in self.headers.items()}, told))
+                receiver.requests.append(
+                    (self.path, {name.lower(): value for name, value in self.headers.items()}, told)
+                )
                 answer = ExportTraceServiceResponse().SerializeToString()
                 self.send_response(200)
                 self.send_header("content-type", "application/x-protobuf")
