@@ -49,11 +49,11 @@ def _fail_a_skip(report: pytest.TestReport | pytest.CollectReport, config: pytes
         report.longrepr = f"--strict-skips: {reason}"
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True)
 def heard_hangups() -> None:
-    """Let the gateways that tests start hear SIGHUP: run by nohup, they would inherit that it is ignored."""
+    """Let the gateways that a test starts hear SIGHUP: under nohup, or after a test that ignored it, none would."""
     hangup = getattr(signal, "SIGHUP", None)
-    if hangup is not None and signal.getsignal(hangup) is signal.SIG_IGN:
+    if hangup is not None and signal.getsignal(hangup) in {signal.SIG_IGN, None}:
         signal.signal(hangup, lambda _number, _frame: None)  # what is started anew begins with the default
 
 
