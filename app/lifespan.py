@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from app import __version__
 from app.duty import Duty
 from app.routers.deps import Gateway, Phase
+from app.services.canary import Canary
 from app.services.core.errors import StorageUnavailable
 from app.services.core.health import Cadence, Thresholds
 from app.services.core.snapshot import build_snapshot
@@ -28,30 +29,32 @@ from app.services.dataplane.fetch import Fetcher
 from app.services.dataplane.plane import TICK_SECONDS
 from app.services.dataplane.resolver import SystemResolver
 from app.services.inspector import Inspector
-from app.services.prober import Pace, Prober, ProbeTarget
+from app.services.places import BoardPlaces
+from app.services.prober import Pace, Prober
 from app.services.registry.book import HealthBook
 from app.services.registry.publisher import Publisher
 from app.services.registry.repository import ServerRepository
 from app.services.registry.secrets import SecretBox, load_or_create_encryption_key
 from app.services.registry.service import Registry
 from app.services.registry.tables import metadata
+from app.targets import Targets
 from app.utils.database import Database, Migrations
 from app.utils.logger import get_logger
 from app.watching import Watching
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from types import FrameType
 
     from fastapi import FastAPI
 
     from app.services.core.keys import KeyRing
+    from app.services.core.types import Server
     from app.services.dataplane.link import Link
     from app.services.dataplane.plane import DataPlane
     from app.services.dataplane.resolver import Resolver
     from app.services.observer import Observer
     from app.services.pulse import Lateness
-    from app.services.registry.records import ServerRecord
     from app.utils.config import Settings
     from app.utils.tasks import TaskKeeper
     from app.watching import OpenSpans
@@ -136,19 +139,36 @@ async def _start(parts: Parts, stack: AsyncExitStack) -> tuple[Gateway, Duty]:
         may_write=lambda: not database.lent,
     )
     stack.push_async_callback(_last_flush, book)
-    publisher = Publisher(book, lambda servers: plane.install(build_snapshot(servers)))
-    inspector = Inspector(Fetcher(parts.link, plane.reception.via), settings.health_check_timeout_seconds)
-    registry = Registry(repository, inspector, book, publisher, _utc_now)
+
+    def install(servers: tuple[Server, ...]) -> None:
+        plane.install(build_snapshot(servers))
+        canary.review(servers)
+
+    fetcher = Fetcher(parts.link, plane.reception.via)
+    inspector = Inspector(fetcher, settings.health_check_timeout_seconds)
+    registry = Registry(repository, inspector, book, Publisher(book, install), _utc_now)
+    places = BoardPlaces(plane.board, plane.clock, plane.place_freed)
+    canary = Canary(fetcher, registry, parts.tasks, places=places, enabled=settings.continuation_enabled)
+    registry.on_version = canary.versioned
     stack.push_async_callback(registry.settle)
     await registry.load()
     cadence = Cadence(interval_seconds=settings.health_check_interval_seconds, thresholds=thresholds)
     pace = Pace(cadence, settings.health_check_concurrency)
-    prober = Prober(inspector, book, parts.tasks, pace, targets=Targets(registry), on_models=registry.apply_discovered)
+    prober = Prober(
+        inspector,
+        book,
+        parts.tasks,
+        pace,
+        targets=Targets(registry),
+        on_models=registry.apply_discovered,
+        on_version=canary.versioned,
+        on_returned=plane.returned,
+    )
     watching = Watching(settings, plane, parts.open_spans)
     stack.push_async_callback(watching.close)
-    parts.observer.attach(watching.ledger, book, prober)
+    parts.observer.attach(watching.ledger, book, prober, canary)
     stack.push_async_callback(parts.tasks.close)
-    _spawn_services(parts, registry, watching)
+    _spawn_services(parts, registry, watching, canary)
     checks = partial(_for_ever, prober.run, "prober")
     duty = Duty(database, book, lambda: parts.tasks.spawn(checks(), name="prober"), registry)
     gateway = Gateway(
@@ -176,40 +196,14 @@ async def _open_registry_database(settings: Settings, stack: AsyncExitStack) -> 
     return database, ServerRepository(database, SecretBox(encryption_key))
 
 
-def _spawn_services(parts: Parts, registry: Registry, watching: Watching) -> None:
+def _spawn_services(parts: Parts, registry: Registry, watching: Watching, canary: Canary) -> None:
     services = {
+        "canary": canary.run,
         "sweeper": lambda: _sweep(parts.plane, watching.lateness),
         "housekeeping": lambda: _keep_house(parts.settings, registry, watching),
     }
     for name, run in services.items():
         parts.tasks.spawn(_for_ever(run, name), name=name)
-
-
-class Targets:
-    """Gives the prober its targets; the same mapping until the registry's changes."""
-
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-        self._seen: Mapping[str, ServerRecord] | None = None
-        self._targets: Mapping[str, ProbeTarget] = {}
-
-    def __call__(self) -> Mapping[str, ProbeTarget]:
-        """Return the targets by server id."""
-        servers = self._registry.servers
-        if servers is not self._seen:
-            self._seen = servers
-            self._targets = {server_id: _target(record) for server_id, record in servers.items()}
-        return self._targets
-
-
-def _target(record: ServerRecord) -> ProbeTarget:
-    return ProbeTarget(
-        endpoint=record.endpoint,
-        api_key=record.api_key,
-        expected=tuple(model.upstream_name for model in record.models),
-        engine=record.engine,
-        discovers=record.discovers_models,
-    )
 
 
 async def _for_ever(run: Callable[[], Awaitable[None]], name: str) -> None:

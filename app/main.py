@@ -26,11 +26,13 @@ from app.services.core.keys import KeyRing, mint
 from app.services.core.surfaces import PREFIX
 from app.services.core.trace_context import TakePart, pass_on
 from app.services.dataplane.asgi import AsgiDoor
+from app.services.dataplane.fetch import Fetcher
 from app.services.dataplane.link import Link, SystemResolver, default_tls_context
 from app.services.dataplane.plane import TICK_SECONDS, DataPlane
 from app.services.dataplane.reception import Reception
 from app.services.dataplane.sides import Bounds, Limits
 from app.services.observer import Observer
+from app.services.preparation import Preparation
 from app.services.registry.secrets import load_or_create_admin_key
 from app.startup_words import EXPECTED_FAILURES, StartupWords
 from app.utils.config import Problem, Settings, SettingsInvalid, load_settings
@@ -221,6 +223,9 @@ def _plane(settings: Settings, link: Link, tasks: TaskKeeper, observer: Observer
         max_attempts=settings.max_attempts,
         max_json_depth=settings.max_json_depth,
         hold_bytes=settings.max_answer_hold_bytes,
+        suspect_ticks=_ticks(settings.stall_suspect_seconds),
+        max_continuations=settings.max_continuations if settings.continuation_enabled else 0,
+        hold_tool_calls=settings.hold_tool_calls,
     )
     bounds = Bounds(
         header_count=settings.max_header_count,
@@ -244,6 +249,7 @@ def _plane(settings: Settings, link: Link, tasks: TaskKeeper, observer: Observer
         bounds=bounds,
         tasks=tasks,
         observer=observer,
+        preparer=Preparation(Fetcher(link, reception.via)),
         pool_keepalive_ticks=_ticks(settings.upstream_keepalive_seconds),
         retry_ratio=settings.retry_budget_ratio,
     )

@@ -40,6 +40,7 @@ _DETAILS: Final = (
     ("Last change", "last_transition_at"),
 )
 _NONE: Final = "-"
+_PARTS: Final = {"chat": "chats", "text": "completions"}
 
 
 def short_id(server: Mapping[str, Any]) -> str:
@@ -116,9 +117,24 @@ def _models_in_detail(server: Mapping[str, Any]) -> list[str]:
         notes = [f"there: {model['upstream_name']}"] if model["upstream_name"] != model["name"] else []
         notes += [f"{model['context_length']:,} tokens"] if model.get("context_length") else []
         notes += [] if model.get("listed", True) else ["not listed there now"]
+        notes += _continues(model.get("continuation") or {})
         aside = f" ({', '.join(notes)})" if notes else ""
         lines.append(f"{model['name']}{aside}")
     return lines
+
+
+def _continues(found: Mapping[str, Any]) -> list[str]:
+    """Say whether a model takes over broken answers, and where it can't or nobody knows, why."""
+    if not found:
+        return []
+    able = [word for name, word in _PARTS.items() if found.get(name) not in {"none", "unjudged"}]
+    if len(able) == len(_PARTS):
+        return ["takes over broken answers"]
+    lead = f"takes over broken {able[0]}" if able else "takes over no broken answers"
+    if not able and "unjudged" in {found.get(name) for name in _PARTS}:
+        lead = "not known yet whether it takes over broken answers"
+    reason = str(found.get("reason") or "")
+    return [f"{lead}: {reason}" if reason else lead]
 
 
 def describe_age(instant: object, now: datetime) -> str:

@@ -61,6 +61,10 @@ class Checker(Protocol):
         """Check a server and take in what was found."""
         ...
 
+    def check_soon(self, server_id: str) -> None:
+        """Check a server in the background, at once."""
+        ...
+
 
 class DatabaseState(Protocol):
     """Says whether the database answers (``Database``)."""

@@ -118,8 +118,10 @@ async def pause_server(
 
 @router.post("/servers/{server_id}/resume", responses=errors(401, 403, 404, 422, 503))
 async def resume_server(server_id: ServerId, principal: Admin, gateway: GatewayHere) -> ServerView:
-    """End a pause and a drain. A block stays."""
-    return server_view(gateway, principal, await gateway.registry.resume(principal, server_id))
+    """End a pause and a drain, and give a server that refused the gateway's key another chance. A block stays."""
+    record = await gateway.registry.resume(principal, server_id)
+    gateway.prober.check_soon(server_id)
+    return server_view(gateway, principal, record)
 
 
 @router.post("/servers/{server_id}/drain", responses=errors(401, 403, 404, 422, 503))

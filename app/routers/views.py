@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.services.core.continuation.ability import Rung
 from app.services.core.types import HealthStatus
 from app.services.registry.access import steers
-from app.services.registry.records import reason_of
+from app.services.registry.records import Finding, reason_of
 
 if TYPE_CHECKING:
     from app.routers.deps import Gateway
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CheckView",
+    "ContinuationView",
     "ModelView",
     "Registered",
     "ServerDetails",
@@ -46,6 +48,18 @@ class Registered(View):
     engine: str = Field(examples=["llama.cpp"])
 
 
+class ContinuationView(View):
+    """How a model goes on with an answer that broke off elsewhere: found by trying."""
+
+    chat: Rung = Field(description="How chats go on; `none` if they can't.", examples=["continue_final_message"])
+    text: Rung = Field(description="How `/v1/completions` go on; `none` if they can't.", examples=["completions"])
+    reason: str = Field(description="Why it can't, or why it is not known yet; empty where all is well.", examples=[""])
+    thinking_off: bool = Field(description="Whether chats go on only with the model's thinking turned off.")
+    trims: bool = Field(description="Whether white space at the end of what was said so far is lost there.")
+    version: str = Field(description="Of the engine that was tried; empty if it tells none.", examples=["b7531"])
+    probed_at: datetime | None = Field(description="When it was tried; null if no try has come to a verdict yet.")
+
+
 class ModelView(View):
     """One model of a server."""
 
@@ -53,6 +67,7 @@ class ModelView(View):
     upstream_name: str = Field(description="What the server calls it.", examples=["meta-llama/Llama-3.1-8B-Instruct"])
     context_length: int | None = Field(description="In tokens; null if neither server nor owner told.", examples=[8192])
     listed: bool = Field(description="Whether the server's last list had it.")
+    continuation: ContinuationView = Field(description="How it takes over answers that broke off elsewhere.")
 
 
 class CheckView(View):
@@ -143,6 +158,7 @@ def server_details(gateway: Gateway, principal: Principal, record: ServerRecord)
 def _fields(gateway: Gateway, principal: Principal, record: ServerRecord) -> dict[str, Any]:
     known = steers(principal, record)
     health = gateway.book.state(record.id)
+    findings = gateway.registry.findings(record.id)
     now = gateway.now()
     fields: dict[str, Any] = {
         "registration_id": record.id,
@@ -154,6 +170,7 @@ def _fields(gateway: Gateway, principal: Principal, record: ServerRecord) -> dic
                 upstream_name=model.upstream_name,
                 context_length=model.context_length,
                 listed=model.upstream_name not in health.missing_models,
+                continuation=_continuation(findings.get(model.upstream_name, Finding()), known=known),
             )
             for model in record.models
         ],
@@ -175,3 +192,17 @@ def _fields(gateway: Gateway, principal: Principal, record: ServerRecord) -> dic
     same = ("discovers_models", "engine", "max_concurrency", "priority", "weight", "share", "owner")
     fields |= {name: getattr(record, name) for name in (*same, "created_at", "updated_at")}
     return fields | {"capabilities": dict(record.capabilities), "metadata": dict(record.metadata)}
+
+
+def _continuation(finding: Finding, *, known: bool) -> ContinuationView:
+    """Say how a model goes on; the reason, which quotes the server, only to those that ``known`` lets read it."""
+    ability = finding.ability
+    return ContinuationView(
+        chat=ability.chat,
+        text=ability.text,
+        reason=ability.reason if known else "",
+        thinking_off=ability.thinking_off,
+        trims=ability.trims,
+        version=ability.version,
+        probed_at=finding.probed_at,
+    )

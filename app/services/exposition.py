@@ -83,15 +83,20 @@ def _requests(tallies: Tallies) -> Iterator[Metric]:
     )
     tokens: dict[tuple[str, str, str], int] = {}
     events: dict[tuple[str, str], int] = {}
+    continuations: dict[tuple[str], int] = {}
     for (model, server_id, status), tally in tallies.by_key.items():
         server = server_id or ""
         requests.add_metric([model, server, str(status)], tally.requests)
         _add(tokens, (model, server, "prompt"), tally.prompt_tokens)
         _add(tokens, (model, server, "completion"), tally.completion_tokens)
         _add(events, (model, server), tally.events)
+        _add(continuations, (model,), tally.continuations)
     yield requests
     yield _labelled("multiverse_tokens", "Tokens by model, server and kind.", ["model", "server", "kind"], tokens)
     yield _labelled("multiverse_events", "Events of streams that were relayed.", ["model", "server"], events)
+    yield _labelled(
+        "multiverse_continuations", "Streams that broke and went on elsewhere, each time.", ["model"], continuations
+    )
     every: Iterable[Tally] = tallies.by_key.values()
     attempts = sum(tally.attempts for tally in every)
     retries = sum(tally.retries for tally in every)

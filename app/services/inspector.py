@@ -18,6 +18,7 @@ from app.services.dataplane.link import ConnectFailed, ConnectFailure
 from app.services.engines.identify import UNKNOWN, engine_named, identify
 from app.services.engines.interface import Evidence, looks_like_html
 from app.services.engines.reading import NotJson, decode, value_at
+from app.services.engines.versions import version_in, version_paths
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +32,10 @@ __all__ = ["Inspector", "SmallGet"]
 MODELS_PATH: Final = "/v1/models"
 MAX_LIST_BYTES: Final = 4 * 1024 * 1024
 MAX_SIDE_BYTES: Final = 64 * 1024
+MAX_VERSION_BYTES: Final = 1024 * 1024
+"""SGLang's and llama.cpp's versions stand in an account of all their settings."""
+VERSION_TIMEOUT_SECONDS: Final = 2.0
+"""No registration waits longer for what it can do without."""
 MAX_NAMES_SHOWN: Final = 5
 REDACTED: Final = "[redacted]"
 MIN_SECRET_LENGTH: Final = 6
@@ -79,10 +84,42 @@ class Inspector:
             api_key: what it wants to see, if anything.
             expected: upstream names that it is registered for; empty to take whatever it lists.
             engine: what an earlier look identified. None to find out, with up to two more GETs when the list alone
-                does not tell.
+                does not tell, and one or two for the engine's version.
         """
         inspection = await self._look(endpoint, api_key, expected, engine)
+        if engine is None and inspection.passed:
+            inspection = replace(inspection, version=await self.version(endpoint, api_key, inspection.engine))
         return replace(inspection, reason=_without_key(inspection.reason, api_key))
+
+    async def version(self, endpoint: Endpoint, api_key: str | None, engine: str) -> str:
+        """Ask a server for its engine's own version; empty where it does not tell, for whatever reason."""
+        limit_seconds = min(self._timeout_seconds, VERSION_TIMEOUT_SECONDS)
+        for path in version_paths(engine):
+            body = await self._side_get(endpoint, path, api_key, MAX_VERSION_BYTES, limit_seconds)
+            if found := version_in(engine, path, _redacted(body, api_key)):
+                return found
+        return ""
+
+    async def hears(self, endpoint: Endpoint, api_key: str | None, timeout_seconds: float) -> CheckFailure | None:
+        """Find out whether a server answers at all: any whole answer will do.
+
+        Args:
+            endpoint: where it listens.
+            api_key: what it wants to see, if anything.
+            timeout_seconds: for the whole of it, connecting included.
+
+        Returns:
+            None when it answered; why it could not be asked, or that it is unreachable.
+        """
+        try:
+            await self._get(endpoint, MODELS_PATH, api_key, MAX_LIST_BYTES, timeout_seconds)
+        except EndpointRefused:
+            return CheckFailure.REFUSED_ADDRESS
+        except ConnectFailed as error:
+            return _BY_CONNECT_FAILURE.get(error.kind, CheckFailure.UNREACHABLE)
+        except AnswerBroken:
+            return CheckFailure.UNREACHABLE
+        return None
 
     async def _look(
         self, endpoint: Endpoint, api_key: str | None, expected: Sequence[str], known: str | None
@@ -129,17 +166,32 @@ class Inspector:
         except NotJson:
             return evidence
 
-    async def _side_get(self, endpoint: Endpoint, path: str, api_key: str | None) -> bytes:
+    async def _side_get(
+        self,
+        endpoint: Endpoint,
+        path: str,
+        api_key: str | None,
+        limit_bytes: int = MAX_SIDE_BYTES,
+        timeout_seconds: float | None = None,
+    ) -> bytes:
         """Fetch a small page; empty when there is none, for whatever reason."""
         try:
-            answer = await self._get(endpoint, path, api_key, MAX_SIDE_BYTES)
+            answer = await self._get(endpoint, path, api_key, limit_bytes, timeout_seconds)
         except (EndpointRefused, ConnectFailed, AnswerBroken):
             return b""
         return answer.body if answer.status == HTTPStatus.OK else b""
 
-    async def _get(self, endpoint: Endpoint, path: str, api_key: str | None, limit_bytes: int) -> FetchedAnswer:
+    async def _get(
+        self,
+        endpoint: Endpoint,
+        path: str,
+        api_key: str | None,
+        limit_bytes: int,
+        timeout_seconds: float | None = None,
+    ) -> FetchedAnswer:
+        limit_seconds = self._timeout_seconds if timeout_seconds is None else timeout_seconds
         return await self._fetcher.get(
-            endpoint, path, api_key=api_key, timeout_seconds=self._timeout_seconds, limit_bytes=limit_bytes
+            endpoint, path, api_key=api_key, timeout_seconds=limit_seconds, limit_bytes=limit_bytes
         )
 
 
@@ -211,6 +263,11 @@ def _without_key(reason: str, api_key: str | None) -> str:
 
 def _without_key_in_body(answer: FetchedAnswer, api_key: str | None) -> FetchedAnswer:
     """Take the server's key out of an answer before its text is shortened: half a key is a leak too."""
+    return replace(answer, body=_redacted(answer.body, api_key))
+
+
+def _redacted(body: bytes, api_key: str | None) -> bytes:
+    """Take the server's key out of a body."""
     if api_key is None or len(api_key) < MIN_SECRET_LENGTH:
-        return answer
-    return replace(answer, body=answer.body.replace(api_key.encode(), REDACTED.encode()))
+        return body
+    return body.replace(api_key.encode(), REDACTED.encode())

@@ -6,30 +6,36 @@ servers are checked too, so that their state is right when they come back.
 Three things bring a check forward: a request that could not connect (``check_soon``), a person (``check_now``), and
 the table in ``core.health`` while a state is changing.
 
-A check that failed while the event loop itself was blocked says nothing of the server: it is repeated, not counted.
-What was found is dropped if the server was removed or changed while the check ran.
+Two kinds of looks come beside the checks, for traffic: whether a server that fell silent still answers (``answers``),
+and whether one that requests wait for is back (``redial``, ``redials``). What was found is dropped if the server was
+removed or changed meanwhile.
+
+An engine's version is asked for when a server is first seen, and when it is well again after a failure: then another
+one may have been started. Never at each check.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+import math
 from random import random
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from app.services.agenda import Agenda, Slot
 from app.services.core.errors import GatewayError, NotFound
-from app.services.core.health import Cadence, next_check_in_seconds
+from app.services.core.health import next_check_in_seconds
 from app.services.core.types import CheckFailure, HealthStatus
+from app.services.lookout import Lookout
+from app.services.prober_interface import Looks, Pace, ProbeTarget, Records, Spawns
 from app.services.pulse import LoopLag, SystemClock
+from app.services.redials import Redials
 from app.utils.logger import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from app.services.core.health import HealthState
-    from app.services.core.types import DiscoveredModel, Endpoint, Inspection
+    from app.services.core.types import DiscoveredModel, Inspection
     from app.services.pulse import Clock
 
 __all__ = ["Looks", "Pace", "ProbeTarget", "Prober", "Records", "Spawns"]
@@ -37,64 +43,12 @@ __all__ = ["Looks", "Pace", "ProbeTarget", "Prober", "Records", "Spawns"]
 FLUSH_INTERVAL_SECONDS: Final = 1.0
 TICK_SECONDS: Final = 0.1
 """How often the loop's lag is measured while checks are running."""
-MAX_REPEATS: Final = 2
-"""How often a check is repeated because the event loop was blocked; then it counts."""
-
-Result = TypeVar("Result")
 
 logger = get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeTarget:
-    """What the prober needs to know of a server.
-
-    ``expected`` holds the upstream names that it is registered for. A server that ``discovers`` was registered without
-    a list of models: it follows what it lists. ``engine`` is what was identified at its registration.
-    """
-
-    endpoint: Endpoint
-    api_key: str | None = field(repr=False)
-    expected: tuple[str, ...]
-    engine: str = "unknown"
-    discovers: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How often servers are checked, and how many at a time."""
-
-    cadence: Cadence = field(default_factory=Cadence)
-    concurrency: int = 64
-
-
-class Looks(Protocol):
-    """Looks at a server; ``inspector.Inspector`` is the one."""
-
-    async def inspect(
-        self, endpoint: Endpoint, api_key: str | None, expected: Sequence[str], *, engine: str | None = None
-    ) -> Inspection:
-        """Look once. Failures of the server are part of what is returned."""
-
-
-class Records(Protocol):
-    """Keeps what was found; ``registry.book.HealthBook`` is the one."""
-
-    def state(self, server_id: str, /) -> HealthState:
-        """Return what is known of a server."""
-
-    def record(self, server_id: str, inspection: Inspection, now: datetime) -> None:
-        """Take in what a check found."""
-
-    async def flush(self) -> None:
-        """Write to the database what changed."""
-
-
-class Spawns(Protocol):
-    """Starts tasks, keeps them, and logs their failures; ``utils.tasks`` has the one."""
-
-    def spawn(self, coroutine: Coroutine[Any, Any, Result], *, name: str) -> asyncio.Task[Result]:
-        """Start a task under a name."""
+def _ignore(*_told: str) -> None:
+    """Nobody wants to hear it."""
 
 
 class Prober:
@@ -109,11 +63,15 @@ class Prober:
             until something changes.
         on_models: called with id, models and engine when what a server lists is news, the first list after a start
             included. A ``GatewayError`` from it is logged, and the call is repeated after the next check.
+        on_version: called with id and version when a server's engine is of another version than was last seen, the
+            first after a start included.
+        on_returned: called with the id of a server that is healthy and was found well by a redial: whoever holds it
+            back for failures of its own counting may let it go. Routing has been told by then.
         clock: time, and waiting in it.
         draw: draws evenly from [0, 1).
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the composition root names each part once
         self,
         inspector: Looks,
         book: Records,
@@ -122,6 +80,8 @@ class Prober:
         *,
         targets: Callable[[], Mapping[str, ProbeTarget]],
         on_models: Callable[[str, tuple[DiscoveredModel, ...], str], Awaitable[None]],
+        on_version: Callable[[str, str], None] = _ignore,
+        on_returned: Callable[[str], None] = _ignore,
         clock: Clock | None = None,
         draw: Callable[[], float] = random,
     ) -> None:
@@ -130,31 +90,31 @@ class Prober:
         self._tasks = tasks
         self._cadence = pace.cadence
         self._targets = targets
-        self._on_models = on_models
+        self._on_models, self._on_version, self._on_returned = on_models, on_version, on_returned
         self._clock = clock or SystemClock()
         self._draw = draw
         self._agenda = Agenda(pace.concurrency, self._is_down)
         self._adopted: Mapping[str, ProbeTarget] | None = None
         self._checks: dict[Slot, asyncio.Task[Inspection]] = {}
         self._listed: dict[str, tuple[tuple[DiscoveredModel, ...], str]] = {}
+        self._versions: dict[str, str] = {}
+        self._unsure_of_version: set[str] = set()
+        self._asides: dict[str, asyncio.Task[bool]] = {}
+        self._redials = Redials(pace.concurrency, self._start_redial)
         self._lag = LoopLag()
+        self._lookout = Lookout(inspector, self._lag, self._clock)
         self._wake = asyncio.Event()
         self._flush_due = 0.0
         self._flush: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Check until cancelled. All servers are due at once at the start. The last flush is the caller's."""
-        while True:
-            self._wake.clear()
-            now = self._clock.monotonic()
-            self._lag.tick(now)
-            self._adopt(now)
-            for slot in self._agenda.take(now):
-                self._spawn(slot)
-            self._flush_when_due(now)
-            until = min(self._flush_due, self._agenda.next_due, now + (TICK_SECONDS if self._agenda.is_busy else 1.0))
-            self._lag.expect(until)
-            await self._clock.wait(self._wake, max(0.0, until - now))
+        try:
+            while True:
+                self._wake.clear()
+                await self._turn(self._clock.monotonic())
+        finally:
+            self._lag.expect(math.inf)  # or a look that outlives the checks would take all later time for a block
 
     def check_soon(self, server_id: str) -> None:
         """Check a server that a request could not reach: at once, but at most once a second."""
@@ -162,7 +122,9 @@ class Prober:
             self._wake.set()
 
     async def check_now(self, server_id: str) -> Inspection:
-        """Check a server and return what was found; a check that is under way is joined.
+        """Check a server for a person, and return what was found; a check that is under way is joined.
+
+        It is a chance for a server that refused a request: if the check is good, it takes work again.
 
         Raises:
             NotFound: no such server is registered.
@@ -172,11 +134,51 @@ class Prober:
         slot = self._agenda.slot(server_id)
         if slot is None:
             raise NotFound(f"Server '{server_id}' not found. GET /admin/servers lists those that are registered.")
+        self._book.pardon(server_id)
         if not slot.running:
             self._agenda.start(slot, now)
             self._spawn(slot)
             self._wake.set()
         return await asyncio.shield(self._checks[slot])
+
+    async def answers(self, server_id: str, timeout_seconds: float = 1.0) -> bool:
+        """Ask a server that fell silent for its models, on a connection of its own; one that does not answer is down.
+
+        Any whole answer will do. A question under way is joined, whatever time it has. A server that is no longer
+        registered can't be asked, and is not accused.
+        """
+        aside = self._asides.get(server_id)
+        if aside is None:
+            target = self._targets().get(server_id)
+            if target is None:
+                return True
+            question = self._ask_aside(server_id, target, timeout_seconds)
+            aside = self._asides[server_id] = self._tasks.spawn(question, name=f"life sign of server {server_id}")
+            aside.add_done_callback(lambda _: self._asides.pop(server_id))
+            self._wake.set()  # the loop's lag is measured closely from now on
+        return await asyncio.shield(aside)
+
+    def redial(self, server_ids: Iterable[str]) -> None:
+        """Requests wait for these servers: look whether they are back, each at most every 250 ms.
+
+        To be called as often as somebody waits. One good list opens a server that is down. A failure is not counted:
+        looks this frequent would make a fresh outage look like an old one.
+        """
+        targets = self._targets()
+        wanted = [name for name in server_ids if name in targets and not self._book.state(name).misconfigured]
+        self._redials.ask(wanted, self._clock.monotonic())
+
+    async def _turn(self, now: float) -> None:
+        """Start what is due, and wait until something is due again."""
+        self._lag.tick(now)
+        self._adopt(now)
+        for slot in self._agenda.take(now):
+            self._spawn(slot)
+        self._flush_when_due(now)
+        is_looking = self._agenda.is_busy or bool(self._asides)
+        until = min(self._flush_due, self._agenda.next_due, now + (TICK_SECONDS if is_looking else 1.0))
+        self._lag.expect(until)
+        await self._clock.wait(self._wake, max(0.0, until - now))
 
     def _adopt(self, now: float) -> None:
         """Follow the registry. What is there at the start is due at once, what joins later was checked on joining."""
@@ -188,6 +190,8 @@ class Prober:
             fresh = self._adopted is not None and state.status is not HealthStatus.UNKNOWN
             self._agenda.add(server_id, now + (self._pause(state) if fresh else 0.0))
         self._listed = {server_id: seen for server_id, seen in self._listed.items() if server_id in targets}
+        self._versions = {server_id: seen for server_id, seen in self._versions.items() if server_id in targets}
+        self._unsure_of_version &= targets.keys()
         self._adopted = targets
 
     def _spawn(self, slot: Slot) -> None:
@@ -198,28 +202,18 @@ class Prober:
     async def _check(self, slot: Slot, target: ProbeTarget) -> Inspection:
         """Look, take in what was found unless the server was changed meanwhile, and plan the next check."""
         try:
-            inspection = await self._inspect(target)
+            inspection = await self._lookout.look(target)
             current = self._agenda.is_current(slot) and self._targets().get(slot.server_id) == target
             if current:
+                self._note_doubts(slot.server_id)
                 self._book.record(slot.server_id, inspection, self._clock.now())
             slot.again = slot.again or not current
         finally:
             self._finish(slot)
         if current and inspection.passed:
+            self._ask_version(slot.server_id, target, inspection.engine)
             await self._report_models(slot.server_id, target, inspection)
         return inspection
-
-    async def _inspect(self, target: ProbeTarget) -> Inspection:
-        """Look at a server, again if the gateway itself was too slow to tell."""
-        expected = () if target.discovers else target.expected
-        repeats = 0
-        while True:
-            blocked_before = self._lag.blocked_seconds(self._clock.monotonic())
-            inspection = await self._inspector.inspect(target.endpoint, target.api_key, expected, engine=target.engine)
-            blocked = self._lag.blocked_seconds(self._clock.monotonic()) > blocked_before
-            if inspection.failure is not CheckFailure.UNREACHABLE or not blocked or repeats == MAX_REPEATS:
-                return _with_missing(inspection, target) if target.discovers else inspection
-            repeats += 1
 
     def _finish(self, slot: Slot) -> None:
         """Give the place back and plan the next check."""
@@ -243,6 +237,50 @@ class Prober:
         else:
             self._listed[server_id] = listed
 
+    async def _ask_aside(self, server_id: str, target: ProbeTarget, timeout_seconds: float) -> bool:
+        """Ask a server beside a stream; one that does not answer is marked at once, and checked soon."""
+        hears = await self._lookout.hears(target, timeout_seconds)
+        if not hears and self._targets().get(server_id) == target:
+            self._book.silent(server_id, self._clock.now())
+            self.check_soon(server_id)
+        return hears
+
+    def _start_redial(self, server_id: str) -> asyncio.Task[None]:
+        return self._tasks.spawn(self._redial(server_id), name=f"redial of server {server_id}")
+
+    async def _redial(self, server_id: str) -> None:
+        """Look at a server that somebody waits for, and open it if it is well."""
+        target = self._targets()[server_id]
+        inspection = await self._lookout.glance(target)
+        if self._targets().get(server_id) != target:
+            return
+        state = self._book.state(server_id)
+        is_news = state.status is not HealthStatus.HEALTHY or state.consecutive_failures > 0
+        if inspection.failure is CheckFailure.CREDENTIALS or (inspection.passed and is_news):
+            self._note_doubts(server_id)
+            self._book.record(server_id, inspection, self._clock.now(), wanted=True)
+        if inspection.passed and self._book.state(server_id).status is HealthStatus.HEALTHY:
+            self._on_returned(server_id)
+
+    def _note_doubts(self, server_id: str) -> None:
+        """Remember to ask a server for its version, before what was found of it is taken in."""
+        if server_id not in self._versions or self._book.state(server_id).consecutive_failures > 0:
+            self._unsure_of_version.add(server_id)
+
+    def _ask_version(self, server_id: str, target: ProbeTarget, engine: str) -> None:
+        """Ask a server that is well for its engine's version, if another one may run there by now."""
+        if server_id in self._unsure_of_version:
+            self._unsure_of_version.discard(server_id)
+            self._versions.setdefault(server_id, "")
+            question = self._learn_version(server_id, target, engine)
+            self._tasks.spawn(question, name=f"version of server {server_id}")
+
+    async def _learn_version(self, server_id: str, target: ProbeTarget, engine: str) -> None:
+        version = await self._inspector.version(target.endpoint, target.api_key, engine)
+        if self._targets().get(server_id) == target and version not in {"", self._versions.get(server_id)}:
+            self._versions[server_id] = version
+            self._on_version(server_id, version)
+
     def _flush_when_due(self, now: float) -> None:
         """Write to the database beside the checks, so that a slow disk delays none."""
         if now < self._flush_due:
@@ -257,11 +295,3 @@ class Prober:
 
     def _is_down(self, server_id: str) -> bool:
         return self._book.state(server_id).status is HealthStatus.UNHEALTHY
-
-
-def _with_missing(inspection: Inspection, target: ProbeTarget) -> Inspection:
-    """Delist at once what a discovering server no longer lists; that it changed its list is no fault of it."""
-    if not inspection.passed and inspection.failure is not CheckFailure.MODEL_MISSING:
-        return inspection
-    listed = {model.name for model in inspection.models}
-    return replace(inspection, missing_models=frozenset(target.expected) - listed)

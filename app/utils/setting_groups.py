@@ -177,7 +177,7 @@ class UpstreamSettings(BaseSettings):
         4, description="How long an idle connection to a server is kept for the next request."
     )
     stall_suspect_seconds: SecondsSetting = Field(
-        3, description="Reserved: silence after which a stream's server is checked; not used yet."
+        3, description="Silence after which a server that owes an answer is asked whether it still lives."
     )
     max_answer_hold_bytes: Bytes = Field(
         8 * _MEBIBYTE,
@@ -196,10 +196,14 @@ class RetrySettings(BaseSettings):
     )
     continuation_enabled: Switch = Field(
         default=True,
-        description="Reserved: whether a broken stream goes on at another server; not used yet.",
+        description="Whether a broken stream goes on at another server, and servers are tried for it.",
     )
     max_continuations: Count = Field(
-        3, ge=0, le=20, description="Reserved: how often one stream may go on elsewhere; not used yet."
+        3, ge=0, le=20, description="How often one stream may go on elsewhere; 0 means never."
+    )
+    hold_tool_calls: Switch = Field(
+        default=True,
+        description="Whether a streamed tool call is held until it is whole, so that a broken one can be made anew.",
     )
     sse_keepalive_seconds: SecondsSetting = Field(
         15, description="Silence after which a waiting stream gets a comment that keeps the connection open."

@@ -35,6 +35,8 @@ LARGE_BYTES = 48 * MEBIBYTE
 HELD_BYTES = 6 * MEBIBYTE
 """Below the bound up to which an answer without streaming is held until it is whole."""
 SLOW_COUNT = 50
+QUIET = {"health_check_interval_seconds": 600, "continuation_enabled": False}
+"""The torrent answers whoever asks, so the gateway itself must not."""
 
 
 def ask(key: str = ADMIN_KEY, *, stream: bool) -> bytes:
@@ -82,7 +84,7 @@ class Slow:
 async def slow(folder: Path, shell: str, torrent: Torrent, *, stream: bool, **settings: Any) -> AsyncIterator[Slow]:
     async with (
         flowing(torrent),
-        open_gateway(folder / "gateway", shell, health_check_interval_seconds=600, **settings) as gateway,
+        open_gateway(folder / "gateway", shell, **{**QUIET, **settings}) as gateway,
         AsyncExitStack() as clients,
     ):
         async with gateway.client() as client:

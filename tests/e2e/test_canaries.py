@@ -144,7 +144,8 @@ def chat(model: object = "good", **fields: Any) -> dict[str, Any]:
 async def test_no_canary_gets_out(tmp_path: Path, shell: str, log_format: str) -> None:
     indiscreet = Indiscreet()
     fake = FakeModelServer(words=[ANSWER], behaviours={"*": indiscreet})
-    settings = {"log_level": "DEBUG", "log_format": log_format, "metrics_key": METRICS, "max_request_bytes": 65536}
+    settings: dict[str, Any] = {"log_level": "DEBUG", "log_format": log_format, "metrics_key": METRICS}
+    settings |= {"max_request_bytes": 65536, "continuation_enabled": False}  # no server hears but what this test asks
     folder = tmp_path / "gateway"
     async with (
         serving(fake),

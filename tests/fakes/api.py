@@ -33,6 +33,7 @@ class FakeChecker:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self.wanted: list[str] = []
 
     async def check_now(self, server_id: str) -> Inspection:
         registry: Registry = self._world.registry
@@ -41,6 +42,9 @@ class FakeChecker:
         inspection = await self._world.inspector.inspect(record.endpoint, record.api_key, expected)
         self._world.book.record(server_id, inspection, self._world.clock())
         return inspection
+
+    def check_soon(self, server_id: str) -> None:
+        self.wanted.append(server_id)
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from typing import Any
@@ -21,10 +21,12 @@ from app.services.core.snapshot import build_snapshot
 from app.services.core.types import HealthStatus, ModelEntry, Server
 from app.services.dataplane.asgi import AsgiDoor
 from app.services.dataplane.door import door_factory
+from app.services.dataplane.fetch import Fetcher
 from app.services.dataplane.link import Link, SystemResolver
 from app.services.dataplane.plane import DataPlane
 from app.services.dataplane.reception import Reception
 from app.services.dataplane.sides import Bounds, Limits
+from app.services.preparation import Preparation
 from app.utils.tasks import TaskKeeper
 
 __all__ = ["ADMIN_KEY", "BOUNDS", "LIMITS", "House", "Told", "open_house", "server", "until"]
@@ -40,7 +42,9 @@ LIMITS = Limits(
     max_attempts=3,
     max_json_depth=64,
     hold_bytes=8 * 1024 * 1024,
+    max_continuations=0,
 )
+"""No server here was ever tried for how it goes on, so no stream does."""
 BOUNDS = Bounds(header_count=100, header_bytes=16384, body_bytes=1024 * 1024, header_ticks=100, body_ticks=300)
 
 
@@ -52,6 +56,12 @@ class Told:
     dials: list[tuple[str, str]] = field(default_factory=list)
     looks: list[str] = field(default_factory=list)
     unusable: list[tuple[str, str]] = field(default_factory=list)
+    rejections: list[tuple[str, int]] = field(default_factory=list)
+    refused_continuations: list[tuple[str, str]] = field(default_factory=list)
+    redials: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+    alive: bool = True
+    """What a silent server's check will find."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def finished(self, outcome: Outcome) -> None:
@@ -67,6 +77,20 @@ class Told:
     def answer_unusable(self, request_id: str, server_id: str, reason: str) -> None:
         del request_id
         self.unusable.append((server_id, reason))
+
+    def rejected(self, server_id: str, status: int, *, asked_at: float) -> None:
+        assert asked_at >= 0
+        self.rejections.append((server_id, status))
+
+    def continuation_refused(self, server_id: str, upstream_name: str) -> None:
+        self.refused_continuations.append((server_id, upstream_name))
+
+    def redial(self, server_ids: Iterable[str]) -> None:
+        self.redials += server_ids
+
+    async def answers(self, server_id: str) -> bool:
+        self.doubts.append(server_id)
+        return self.alive
 
     async def outcome(self, count: int = 1) -> Outcome:
         """Wait until so many requests have ended; return the last."""
@@ -138,12 +162,13 @@ async def open_house(
 ) -> AsyncIterator[House]:
     """Serve a data plane through the ``door`` or through plain ``asgi`` on a free port."""
     told, keeper = Told(), _Spawner()
+    link = Link(
+        AddressPolicy(allowed_networks=(ip_network("127.0.0.0/8"),)),
+        SystemResolver(),
+        connect_timeout_seconds=connect_timeout_seconds,
+    )
     plane = DataPlane(
-        link=Link(
-            AddressPolicy(allowed_networks=(ip_network("127.0.0.0/8"),)),
-            SystemResolver(),
-            connect_timeout_seconds=connect_timeout_seconds,
-        ),
+        link=link,
         reception=Reception(
             KeyRing.with_admin(ADMIN_KEY),
             CorsPolicy(tuple(origins)),
@@ -154,6 +179,7 @@ async def open_house(
         bounds=bounds,
         tasks=keeper,
         observer=told,
+        preparer=Preparation(Fetcher(link, b"test")),
         pool_keepalive_ticks=keepalive_ticks,
         retry_ratio=max_attempt_ratio,
     )

@@ -23,9 +23,11 @@ from app.services.core.snapshot import build_snapshot
 from app.services.dataplane.asgi import AsgiDoor
 from app.services.dataplane.descriptors import Descriptors
 from app.services.dataplane.door import door_factory
+from app.services.dataplane.fetch import Fetcher
 from app.services.dataplane.plane import DataPlane
 from app.services.dataplane.reception import Reception
 from app.services.dataplane.sides import Bounds, Limits
+from app.services.preparation import Preparation
 from app.utils.tasks import TaskKeeper
 from tests.fakes.house import ADMIN_KEY, BOUNDS, LIMITS, Told, server
 from tests.fakes.read_answers import Answer, read_answers
@@ -278,6 +280,7 @@ async def open_memory(
         bounds=bounds,
         tasks=keeper,
         observer=told,
+        preparer=Preparation(Fetcher(link, b"test")),
         pool_keepalive_ticks=10_000,
         retry_ratio=0.2,
     )

@@ -220,9 +220,25 @@ async def test_none_can_serve(house: House) -> None:
         server("down", "http://127.0.0.1:9", health=HealthStatus.UNHEALTHY),
         server("paused", "http://127.0.0.1:10", paused=True),
     )
-    reply = await house.chat()
+    asking = asyncio.create_task(house.chat())
+    await until(lambda: house.plane.queued)
+    for _tick in range(house.plane.limits.return_ticks):
+        assert not asking.done()
+        house.plane.tick()
+    reply = await asking
     assert (reply.status_code, reply.headers["retry-after"]) == (503, "5")
-    assert house.told.looks == ["down"]  # it might be back: look at once
+    assert set(house.told.redials) == {"down"}  # it might be back, and was looked for; the other is kept away
+
+
+async def test_a_server_that_comes_back_in_time_serves_the_request_that_waits(house: House) -> None:
+    async with serving(FakeModelServer()) as (fake,):
+        house.install(server("down", fake.url, health=HealthStatus.UNHEALTHY))
+        asking = asyncio.create_task(house.chat())
+        await until(lambda: house.plane.queued)
+        house.plane.tick()
+        house.install(server("down", fake.url))
+        assert (await asking).status_code == 200
+    assert not house.plane.queued
 
 
 async def test_a_client_that_leaves_stops_the_work_upstream(house: House) -> None:

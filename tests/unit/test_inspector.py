@@ -67,7 +67,7 @@ async def test_a_clean_pass() -> None:
     inspection = await Inspector(server, 5).inspect(ENDPOINT, KEY, ["qwen"])
     models = (DiscoveredModel("llama"), DiscoveredModel("qwen"))
     assert inspection == Inspection(None, "", models, "vllm", 12.5)
-    assert server.asked == [("/v1/models", KEY, 5, 4 * 1024 * 1024)]
+    assert server.asked == [("/v1/models", KEY, 5, 4 * 1024 * 1024), ("/version", KEY, 2.0, 1024 * 1024)]
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ async def test_the_engine_is_looked_for_in_the_order_of_its_marks() -> None:
         {"/v1/models": answered(listing("mine:1b", owned_by="me")), "/": answered(b"Ollama is running")}
     )
     assert (await Inspector(server, 5).inspect(ENDPOINT, None, [])).engine == "ollama"
-    assert server.paths == ["/v1/models", "/"]
+    assert server.paths == ["/v1/models", "/", "/api/version"]
 
 
 async def test_tgi_tells_its_context_length_at_info() -> None:
@@ -203,7 +203,7 @@ async def test_tgi_tells_its_context_length_at_info() -> None:
     inspection = await Inspector(server, 5).inspect(ENDPOINT, None, [])
     assert inspection.engine == "tgi"
     assert inspection.models == (DiscoveredModel("tgi", 4096),)
-    assert server.paths == ["/v1/models", "/", "/info"]
+    assert server.paths == ["/v1/models", "/", "/info", "/info"]
 
 
 @pytest.mark.parametrize(
@@ -254,3 +254,65 @@ async def test_the_servers_key_is_never_repeated(answer: FetchedAnswer) -> None:
 async def test_placeholder_keys_do_not_garble_reasons() -> None:
     inspection = await look(answered(b"none of it", 500), api_key="none")
     assert inspection.reason == "answered 500: none of it"
+
+
+@pytest.mark.parametrize(
+    ("owner", "path", "body", "version"),
+    [
+        ("vllm", "/version", b'{"version":"0.11.0"}', "0.11.0"),
+        ("llamacpp", "/props", b'{"build_info":"b8681-abc","chat_template":"{{ x }}"}', "b8681-abc"),
+        ("library", "/api/version", b'{"version":"0.12.6"}', "0.12.6"),
+        ("sglang", "/get_server_info", b'{"api_key":"sk-canary-0123456789","version":"0.5.2"}', "0.5.2"),
+        ("vllm", "/version", b'{"version":"' + KEY.encode() + b'"}', "[redacted]"),
+        ("vllm", "/version", b"<html>", ""),
+    ],
+)
+async def test_a_registration_learns_the_engines_version(owner: str, path: str, body: bytes, version: str) -> None:
+    server = ScriptedServer({"/v1/models": answered(listing("a", owned_by=owner)), path: answered(body)})
+    assert (await Inspector(server, 5).inspect(ENDPOINT, KEY, ["a"])).version == version
+
+
+async def test_a_check_asks_for_no_version_nor_does_one_that_failed() -> None:
+    server = ScriptedServer({"/v1/models": answered(listing("a")), "/version": answered(b'{"version":"1"}')})
+    assert (await Inspector(server, 5).inspect(ENDPOINT, None, ["a"], engine="vllm")).version == ""
+    assert (await Inspector(server, 5).inspect(ENDPOINT, None, ["b"])).version == ""
+    assert server.paths == ["/v1/models"] * 2
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        AnswerBroken("no answer within 2 s"),
+        ConnectFailed("connection refused", ConnectFailure.REFUSED),
+        EndpointRefused("no"),
+        answered(b'{"version":"1"}', 404),
+    ],
+)
+async def test_a_version_that_is_not_told_is_empty(trouble: FetchedAnswer | Exception) -> None:
+    server = ScriptedServer({"/version": trouble})
+    assert await Inspector(server, 0.5).version(ENDPOINT, None, "vllm") == ""
+    assert await Inspector(server, 0.5).version(ENDPOINT, None, "mlx-lm") == ""
+    assert [timeout for *_, timeout, _ in server.asked] == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("answer", "failure"),
+    [
+        (answered(listing("a")), None),
+        (answered(b"", 200), None),
+        (answered(b"Loading model", 503), None),
+        (answered(b"", 401), None),
+        (answered(b"<html>", 404), None),
+        (AnswerBroken("no answer within 1 s"), CheckFailure.UNREACHABLE),
+        (ConnectFailed("connection refused", ConnectFailure.REFUSED), CheckFailure.UNREACHABLE),
+        (ConnectFailed("out of file descriptors", ConnectFailure.OWN), CheckFailure.NOT_MADE),
+        (ConnectFailed("TLS: expired", ConnectFailure.TLS), CheckFailure.TLS),
+        (EndpointRefused("no"), CheckFailure.REFUSED_ADDRESS),
+    ],
+)
+async def test_any_whole_answer_is_a_sign_of_life(
+    answer: FetchedAnswer | Exception, failure: CheckFailure | None
+) -> None:
+    server = ScriptedServer({"/v1/models": answer})
+    assert await Inspector(server, 5).hears(ENDPOINT, KEY, 1.0) is failure
+    assert server.asked == [("/v1/models", KEY, 1.0, 4 * 1024 * 1024)]

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -87,6 +88,10 @@ class Network:
         self.answers: dict[str, Answer] = {}
         self.looks: list[tuple[float, str]] = []
         self.expected: dict[str, tuple[str, ...]] = {}
+        self.life_signs: dict[str, Callable[[], Coroutine[Any, Any, CheckFailure | None]]] = {}
+        self.listened: list[tuple[float, str, float]] = []
+        self.versions: dict[str, str] = {}
+        self.version_questions: list[tuple[float, str, str]] = []
         self.running: Counter[str] = Counter()
         self.most_running = 0
 
@@ -102,6 +107,23 @@ class Network:
             return await self.answers[host]() if host in self.answers else GOOD
         finally:
             self.running[host] -= 1
+
+    async def version(self, endpoint: Endpoint, api_key: str | None, engine: str) -> str:
+        self.version_questions.append((self.clock.seconds - 1000.0, endpoint.host, engine))
+        return self.versions.get(endpoint.host, "")
+
+    async def hears(self, endpoint: Endpoint, api_key: str | None, timeout_seconds: float) -> CheckFailure | None:
+        self.listened.append((self.clock.seconds - 1000.0, endpoint.host, timeout_seconds))
+        return await self.life_signs[endpoint.host]() if endpoint.host in self.life_signs else None
+
+    def is_silent(self, host: str, after_seconds: float = 1.0) -> None:
+        """Script a host: it answers no question beside a stream."""
+
+        async def silence() -> CheckFailure | None:
+            await self.clock.sleep(after_seconds)
+            return CheckFailure.UNREACHABLE
+
+        self.life_signs[host] = silence
 
     def will(self, host: str, *inspections: Inspection, after_seconds: float = 0.0) -> None:
         """Script a host: these answers in turn, the last one for ever."""
@@ -160,11 +182,13 @@ class Watch:
         self.network = Network(self.clock)
         self.store = Store()
         self.changes = 0
-        self.book = HealthBook(self.store, Thresholds(), self._changed)
+        self.book = HealthBook(self.store, Thresholds(), self._changed, monotonic=self.clock.monotonic)
         self.tasks = WatchedTasks()
         self.targets: dict[str, ProbeTarget] = {}
         self.reported: list[tuple[str, tuple[DiscoveredModel, ...], str]] = []
         self.report_error: Exception | None = None
+        self.versions: list[tuple[str, str]] = []
+        self.returned: list[tuple[float, str, HealthStatus]] = []
         self.prober = Prober(
             self.network,
             self.book,
@@ -172,12 +196,17 @@ class Watch:
             Pace(concurrency=concurrency),
             targets=lambda: self.targets,
             on_models=self._report,
+            on_version=lambda server_id, version: self.versions.append((server_id, version)),
+            on_returned=self._came_back,
             clock=self.clock,
             draw=lambda: 0.5,
         )
 
     def _changed(self) -> None:
         self.changes += 1
+
+    def _came_back(self, server_id: str) -> None:
+        self.returned.append((self.clock.seconds - 1000.0, server_id, self.status(server_id)))
 
     async def _report(self, server_id: str, models: tuple[DiscoveredModel, ...], engine: str) -> None:
         self.reported.append((server_id, models, engine))
@@ -199,6 +228,12 @@ class Watch:
 
     def start(self) -> None:
         self.tasks.spawn(self.prober.run(), name="prober")
+
+    async def waiting_for(self, *server_ids: str, seconds: float) -> None:
+        """Let requests wait for servers, as the data plane does: it says so ten times a second."""
+        for _ in range(round(seconds * 10)):
+            self.prober.redial(server_ids)
+            await self.clock.advance(0.1)
 
     def status(self, server_id: str) -> HealthStatus:
         return self.book.state(server_id).status
@@ -535,3 +570,299 @@ async def test_a_bug_in_one_check_ends_neither_the_watch_nor_that_servers_checks
     with pytest.raises(RuntimeError, match="bug"):
         await watch.prober.check_now("a")
     await watch.tasks.close()
+
+
+async def brought_down(watch: Watch, server_id: str = "a") -> None:
+    """Have a server pass once and then fail until it is down; it stays so."""
+    watch.register(server_id)
+    watch.network.will(server_id, GOOD, REFUSED)
+    watch.start()
+    await watch.clock.advance(60)
+    assert watch.status(server_id) is HealthStatus.UNHEALTHY
+
+
+async def rejecting(watch: Watch, server_id: str = "a") -> None:
+    """Have a server pass its checks and refuse a request 5 s after the start."""
+    watch.register(server_id)
+    watch.start()
+    await watch.clock.advance(5)
+    watch.book.rejected(server_id, 401, "", watch.clock.now())
+
+
+async def test_a_silent_server_that_answers_beside_the_stream_is_alive(watch: Watch) -> None:
+    watch.register("a")
+    watch.start()
+    await watch.clock.advance(5)
+    assert await watch.prober.answers("a")
+    assert watch.network.listened == [(5.0, "a", 1.0)]
+    assert watch.status("a") is HealthStatus.HEALTHY
+
+
+async def test_a_server_that_went_silent_is_down_at_once_and_checked_at_once(watch: Watch) -> None:
+    watch.register("a")
+    watch.start()
+    await watch.clock.advance(5)
+    watch.network.is_silent("a")
+    question = asyncio.create_task(watch.prober.answers("a"))
+    await watch.clock.advance(1)
+    assert not await question
+    assert watch.status("a") is HealthStatus.UNHEALTHY
+    assert watch.book.history("a")[1].reason == "stopped answering"
+    assert watch.network.times("a") == [0.0, 6.0]
+
+
+async def test_questions_beside_streams_of_one_server_are_one(watch: Watch) -> None:
+    watch.register("a")
+    watch.start()
+    await watch.clock.advance(5)
+    watch.network.is_silent("a")
+    first = asyncio.create_task(watch.prober.answers("a"))
+    await watch.clock.advance(0.5)
+    second = asyncio.create_task(watch.prober.answers("a"))
+    await settle()
+    first.cancel()
+    await watch.clock.advance(0.5)
+    assert not await second
+    assert len(watch.network.listened) == 1
+    assert len([check for check in watch.book.history("a") if not check.ok]) == 1
+    again = asyncio.create_task(watch.prober.answers("a"))
+    await watch.clock.advance(1)
+    assert not await again
+    assert len(watch.network.listened) == 2
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [CheckFailure.NOT_MADE, CheckFailure.REFUSED_ADDRESS, CheckFailure.TLS],
+    ids=lambda failure: failure.value,
+)
+async def test_what_proves_nothing_accuses_no_silent_server(watch: Watch, failure: CheckFailure) -> None:
+    async def trouble() -> CheckFailure:
+        return failure
+
+    watch.register("a")
+    watch.start()
+    await watch.clock.advance(5)
+    watch.network.life_signs["a"] = trouble
+    assert await watch.prober.answers("a")
+    assert watch.status("a") is HealthStatus.HEALTHY
+
+
+async def test_a_loop_that_was_blocked_for_a_second_accuses_no_silent_server(watch: Watch) -> None:
+    watch.register("a")
+    watch.start()
+    await watch.clock.advance(5.3)
+    watch.network.is_silent("a")
+    question = asyncio.create_task(watch.prober.answers("a"))
+    await watch.clock.advance(0.2)
+    watch.clock.block(1.0)
+    watch.network.life_signs.pop("a")
+    await watch.clock.advance(0)
+    assert await question
+    assert len(watch.network.listened) == 2
+    assert watch.status("a") is HealthStatus.HEALTHY
+
+
+async def test_a_loop_that_is_always_blocked_keeps_no_dead_stream_for_ever(watch: Watch) -> None:
+    watch.register("a")
+    watch.start()
+    await watch.clock.advance(5)
+    watch.network.is_silent("a")
+    question = asyncio.create_task(watch.prober.answers("a"))
+    for _ in range(3):
+        await watch.clock.advance(0.2)
+        watch.clock.block(2)
+        await watch.clock.advance(0)
+    assert not await question
+    assert len(watch.network.listened) == 3
+
+
+async def test_a_server_that_left_or_moved_while_it_was_asked_is_not_accused(watch: Watch) -> None:
+    watch.register("a")
+    watch.start()
+    await watch.clock.advance(5)
+    watch.network.is_silent("a")
+    question = asyncio.create_task(watch.prober.answers("a"))
+    await watch.clock.advance(0.5)
+    watch.register("a", endpoint=Endpoint("http", "elsewhere", 80))
+    await watch.clock.advance(0.5)
+    assert not await question
+    assert watch.status("a") is HealthStatus.HEALTHY
+    assert await watch.prober.answers("nobody")
+
+
+async def test_a_question_after_the_watch_has_ended_takes_no_time_for_a_block(watch: Watch) -> None:
+    watch.register("a")
+    running = watch.tasks.spawn(watch.prober.run(), name="prober")
+    await watch.clock.advance(5)
+    running.cancel()
+    await watch.clock.advance(60)
+    watch.network.is_silent("a")
+    question = asyncio.create_task(watch.prober.answers("a"))
+    await watch.clock.advance(1)
+    assert not await question
+    assert len(watch.network.listened) == 1
+
+
+async def test_a_server_that_requests_wait_for_is_opened_by_one_good_list(watch: Watch) -> None:
+    await brought_down(watch)
+    failures = len(watch.book.history("a"))
+    looks = len(watch.network.times("a"))
+    await watch.waiting_for("a", seconds=1.0)
+    assert 3 <= len(watch.network.times("a")) - looks <= 5
+    assert len(watch.book.history("a")) - failures <= 1
+    watch.network.will("a", GOOD)
+    before = watch.clock.seconds - 1000.0
+    await watch.waiting_for("a", seconds=0.5)
+    assert watch.status("a") is HealthStatus.HEALTHY
+    assert watch.returned[0] == (pytest.approx(before, abs=0.3), "a", HealthStatus.HEALTHY)
+
+
+async def test_redials_of_one_server_keep_their_distance(watch: Watch) -> None:
+    await brought_down(watch)
+    seen = len(watch.network.looks)
+    for _ in range(200):
+        watch.prober.redial(["a", "a"])
+        await watch.clock.advance(0.01)
+    times = [when for when, _ in watch.network.looks[seen:]]
+    gaps = sorted(later - earlier for earlier, later in pairwise(times))
+    assert len(times) <= 10
+    assert gaps[1] >= 0.25 - 1e-6
+
+
+async def test_a_hanging_redial_holds_back_the_next_for_a_second_at_most(watch: Watch) -> None:
+    await brought_down(watch)
+    watch.network.answers["a"] = hang
+    await watch.waiting_for("a", seconds=2.5)
+    assert watch.status("a") is HealthStatus.UNHEALTHY
+    watch.network.will("a", GOOD)
+    await watch.waiting_for("a", seconds=1.1)
+    assert watch.status("a") is HealthStatus.HEALTHY
+
+
+async def test_hanging_redials_of_one_server_do_not_pile_up(watch: Watch) -> None:
+    await brought_down(watch)
+    watch.network.answers["a"] = hang
+    await watch.waiting_for("a", seconds=12)
+    assert watch.network.running["a"] <= 5
+
+
+async def test_failed_redials_count_for_nothing_but_a_key_that_is_refused_is_seen(watch: Watch) -> None:
+    await brought_down(watch)
+    before = watch.book.state("a")
+    refused = Inspection(CheckFailure.CREDENTIALS, "answered 401: no, update the server's api_key")
+    watch.network.will("a", REFUSED, TIMED_OUT, refused, GOOD)
+    watch.prober.redial(["a"])
+    await settle()
+    assert watch.book.state("a") == before
+    for _ in range(2):
+        await watch.clock.advance(0.3)
+        watch.prober.redial(["a"])
+        await settle()
+    assert watch.book.state("a").misconfigured
+    looks = len(watch.network.looks)
+    watch.prober.redial(["a"])
+    await settle()
+    assert len(watch.network.looks) == looks
+
+
+async def test_a_good_redial_of_a_healthy_server_is_told_and_not_written_down(watch: Watch) -> None:
+    watch.register("a")
+    watch.start()
+    await watch.clock.advance(5)
+    await watch.waiting_for("a", "nobody", seconds=0.1)
+    assert watch.returned == [(5.0, "a", HealthStatus.HEALTHY)]
+    assert len(watch.book.history("a")) == 1
+
+
+async def test_a_late_redial_of_a_former_endpoint_opens_nothing(watch: Watch) -> None:
+    await brought_down(watch)
+    watch.network.will("a", GOOD, after_seconds=0.2)
+    watch.prober.redial(["a"])
+    await watch.clock.advance(0.1)
+    watch.network.will("a", REFUSED)
+    watch.register("a", endpoint=Endpoint("http", "a", 81))
+    await watch.clock.advance(0.2)
+    assert watch.status("a") is HealthStatus.UNHEALTHY
+    assert watch.returned == []
+
+
+async def test_a_server_that_refuses_requests_gets_a_chance_after_a_minute(watch: Watch) -> None:
+    await rejecting(watch)
+    assert watch.status("a") is HealthStatus.UNHEALTHY
+    await watch.waiting_for("a", seconds=3)
+    await watch.clock.advance(55)
+    assert watch.book.state("a").misconfigured
+    assert watch.book.state("a").reason == "answered 401 to a request: Unauthorized, update the server's api_key"
+    assert len(watch.network.times("a")) <= 8, "a server whose list is public is not checked every second meanwhile"
+    await watch.clock.advance(14)
+    assert watch.status("a") is HealthStatus.HEALTHY
+    assert not watch.book.state("a").misconfigured
+
+
+async def test_a_wall_clock_that_jumps_brings_no_chance_forward(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    await rejecting(watch)
+    monkeypatch.setattr(watch.clock, "now", lambda: NOON + timedelta(hours=1))
+    await watch.clock.advance(30)
+    assert watch.book.state("a").misconfigured
+    monkeypatch.setattr(watch.clock, "now", lambda: NOON - timedelta(hours=1))
+    await watch.clock.advance(45)
+    assert not watch.book.state("a").misconfigured
+
+
+async def test_a_check_that_its_owner_asks_for_gives_a_chance_at_once(watch: Watch) -> None:
+    await rejecting(watch)
+    watch.network.will("a", REFUSED, GOOD)
+    await watch.prober.check_now("a")
+    assert watch.status("a") is HealthStatus.UNHEALTHY
+    assert watch.book.state("a").reason.endswith("update the server's api_key; connection refused")
+    await watch.prober.check_now("a")
+    assert watch.status("a") is HealthStatus.HEALTHY
+
+
+async def test_an_engines_version_is_asked_for_at_first_and_after_a_failure_alone(watch: Watch) -> None:
+    watch.register("a", "mute")
+    watch.network.versions["a"] = "1.0"
+    watch.network.will("a", GOOD, GOOD, REFUSED, GOOD)
+    watch.start()
+    await watch.clock.advance(19)
+    assert watch.versions == [("a", "1.0")]
+    watch.network.versions["a"] = "1.1"
+    await watch.clock.advance(40)
+    assert watch.versions == [("a", "1.0"), ("a", "1.1")]
+    asked = [(host, engine) for _, host, engine in watch.network.version_questions]
+    assert asked == [("a", "vllm"), ("mute", "vllm"), ("a", "vllm")]
+
+
+async def test_the_same_version_is_no_news_after_a_failure(watch: Watch) -> None:
+    watch.register("a")
+    watch.network.versions["a"] = "1.0"
+    watch.network.will("a", GOOD, REFUSED, GOOD)
+    watch.start()
+    await watch.clock.advance(30)
+    assert len(watch.network.version_questions) == 2
+    assert watch.versions == [("a", "1.0")]
+
+
+async def test_the_version_of_a_server_that_a_redial_opened_is_asked_for_at_its_next_check(watch: Watch) -> None:
+    await brought_down(watch)
+    asked = len(watch.network.version_questions)
+    watch.network.will("a", GOOD)
+    watch.network.versions["a"] = "2.0"
+    watch.prober.redial(["a"])
+    await watch.clock.advance(25)
+    assert watch.versions == [("a", "2.0")]
+    assert len(watch.network.version_questions) == asked + 1
+
+
+async def test_a_loop_that_was_blocked_for_a_second_ejects_nobody(watch: Watch) -> None:
+    ids = [f"server-{number}" for number in range(20)]
+    watch.register(*ids)
+    for server_id in ids:
+        watch.network.will(server_id, GOOD, TIMED_OUT, GOOD, after_seconds=1.0)
+    watch.start()
+    await watch.clock.advance(11.5)
+    watch.clock.block(1.0)
+    await watch.clock.advance(2)
+    assert {watch.book.state(server_id).consecutive_failures for server_id in ids} == {0}
+    assert {watch.status(server_id) for server_id in ids} == {HealthStatus.HEALTHY}

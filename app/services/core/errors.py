@@ -29,9 +29,12 @@ The envelope is the one that the OpenAI clients parse (openai-python 3.54, ``API
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = [
     "BodyTooLarge",
@@ -221,18 +224,22 @@ class TooSlow(GatewayError):
     default_code = "timeout"
 
 
-def render(error: GatewayError) -> bytes:
-    """Encode the envelope that every erroneous answer carries, as UTF-8 JSON."""
-    return msgspec.json.encode(
-        {
-            "error": {
-                "message": _encodable(error.message),
-                "type": error.type,
-                "param": None if error.param is None else _encodable(error.param),
-                "code": error.code,
-            }
-        }
-    )
+def render(error: GatewayError, more: Mapping[str, str | int | bool] | None = None) -> bytes:
+    """Encode the envelope that every erroneous answer carries, as UTF-8 JSON.
+
+    Args:
+        error: what it says.
+        more: further members beside ``message``, ``type``, ``param`` and ``code``.
+    """
+    told: dict[str, str | int | bool | None] = {
+        "message": _encodable(error.message),
+        "type": error.type,
+        "param": None if error.param is None else _encodable(error.param),
+        "code": error.code,
+    }
+    for name, value in (more or {}).items():
+        told[name] = _encodable(value) if isinstance(value, str) else value
+    return msgspec.json.encode({"error": told})
 
 
 def _encodable(text: str) -> str:
@@ -240,9 +247,9 @@ def _encodable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def error_event(error: GatewayError) -> bytes:
+def error_event(error: GatewayError, more: Mapping[str, str | int | bool] | None = None) -> bytes:
     """Encode the same envelope as one server-sent event: what ends a stream that cannot go on.
 
     openai-python raises ``APIError`` on an event with a truthy ``error``; no ``[DONE]`` follows.
     """
-    return b"data: " + render(error) + b"\n\n"
+    return b"data: " + render(error, more) + b"\n\n"

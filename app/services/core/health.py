@@ -1,15 +1,17 @@
-"""What does a check or a refused dial make of a server's state, and when is the next check due?
+"""What does a check or a failed request make of a server's state, and when is the next check due?
 
-Three states and five signals, and the table below says what follows. Its rules:
+Three states and eight signals, and the table in ``core.health_table`` says what follows. Its rules:
 
 * **A server that nobody knows is believed at its first word**, good or bad: nothing else speaks for it yet.
 * **A healthy server is given the benefit of the doubt.** It leaves the rotation after ``Thresholds.unhealthy`` misses
   in a row. Missed checks, dials that traffic lost and "still loading" count alike, so three refused requests are
   enough to mark a dead server, long before the next periodic check.
 * **Some failures need no second look.** A server that rejects our key, or whose address may not be dialled, answers
-  the same until somebody changes something: it leaves at once.
+  the same until somebody changes something: it leaves at once. So does one that stopped in mid-answer and is silent.
 * **A server that came back proves itself** by ``Thresholds.healthy`` passes in a row, so that one that flaps every
-  second does not flap in and out of the rotation.
+  second does not flap in and out of the rotation. While requests wait for it, one pass is enough.
+* **A server that answers requests with 401 or 403 is misconfigured**, whatever its checks say: its list of models may
+  be public. Passes do not open it until it is given a chance (``core.rejections``); then the first one does.
 * **Models are delisted apart from the state.** ``missing_models`` always mirrors the last list that the server gave:
   a model that vanished takes no traffic after the first check that lacks it, whatever the state is.
 
@@ -21,19 +23,18 @@ Checks come every interval, +-20 % so that they spread out. While the evidence i
 healthy server with a miss, an unhealthy one with a pass, one never seen) the next comes within ``changing_seconds``.
 With the defaults a server that refuses connections is marked two seconds after the first check or request that
 notices, and one that returned is back after two checks. An unhealthy server is checked less and less often, from
-``changing_seconds`` doubling up to the interval: one that only restarts is back soon, one that is gone costs little.
+``changing_seconds`` doubling up to the interval; a misconfigured one every interval.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Final, assert_never
 
+from app.services.core.health_table import TRANSITIONS, Signal, When
 from app.services.core.types import CheckFailure, HealthStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime
 
     from app.services.core.types import Inspection
@@ -45,12 +46,12 @@ __all__ = [
     "Event",
     "HealthState",
     "Missed",
-    "Move",
     "Passed",
     "Refused",
+    "Rejected",
     "Signal",
     "Thresholds",
-    "When",
+    "WentSilent",
     "advance",
     "event_from",
     "next_check_in_seconds",
@@ -62,59 +63,13 @@ JITTER: Final = 0.2
 MAX_DOUBLINGS: Final = 20
 """Bounds the back-off's exponent; 2^20 s is past every interval that can be set."""
 
-
-class Signal(StrEnum):
-    """What an event says of a server, as far as the table tells events apart."""
-
-    PASS = "pass"  # noqa: S105 - the word for a good check, not a password
-    MISS = "miss"
-    """No connection, no answer in time, not a list of models, or none of its models in it."""
-    LOST_DIAL = "lost_dial"
-    """A request that could not connect."""
-    NOT_READY = "not_ready"
-    """The server answers that it is still loading or overloaded."""
-    SHUT_OUT = "shut_out"
-    """Our key is rejected, or the address may not be dialled: the same until somebody changes something."""
-
-
-class When(Enum):
-    """How much evidence a move takes."""
-
-    AT_ONCE = "at once"
-    AFTER_MISSES = "after `Thresholds.unhealthy` failures in a row"
-    AFTER_PASSES = "after `Thresholds.healthy` passes in a row"
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """Where a signal leads, and after how many like it."""
-
-    to: HealthStatus
-    when: When
-
-
-_HEALTHY, _UNHEALTHY, _UNKNOWN = HealthStatus.HEALTHY, HealthStatus.UNHEALTHY, HealthStatus.UNKNOWN
-
-TRANSITIONS: Final[Mapping[tuple[HealthStatus, Signal], Move]] = {
-    # An unknown server is believed at its first word.
-    (_UNKNOWN, Signal.PASS): Move(_HEALTHY, When.AT_ONCE),
-    (_UNKNOWN, Signal.MISS): Move(_UNHEALTHY, When.AT_ONCE),
-    (_UNKNOWN, Signal.LOST_DIAL): Move(_UNHEALTHY, When.AT_ONCE),
-    (_UNKNOWN, Signal.NOT_READY): Move(_UNHEALTHY, When.AT_ONCE),
-    (_UNKNOWN, Signal.SHUT_OUT): Move(_UNHEALTHY, When.AT_ONCE),
-    # A healthy server has the benefit of the doubt.
-    (_HEALTHY, Signal.PASS): Move(_HEALTHY, When.AT_ONCE),
-    (_HEALTHY, Signal.MISS): Move(_UNHEALTHY, When.AFTER_MISSES),
-    (_HEALTHY, Signal.LOST_DIAL): Move(_UNHEALTHY, When.AFTER_MISSES),
-    (_HEALTHY, Signal.NOT_READY): Move(_UNHEALTHY, When.AFTER_MISSES),
-    (_HEALTHY, Signal.SHUT_OUT): Move(_UNHEALTHY, When.AT_ONCE),
-    # An unhealthy one proves itself.
-    (_UNHEALTHY, Signal.PASS): Move(_HEALTHY, When.AFTER_PASSES),
-    (_UNHEALTHY, Signal.MISS): Move(_UNHEALTHY, When.AT_ONCE),
-    (_UNHEALTHY, Signal.LOST_DIAL): Move(_UNHEALTHY, When.AT_ONCE),
-    (_UNHEALTHY, Signal.NOT_READY): Move(_UNHEALTHY, When.AT_ONCE),
-    (_UNHEALTHY, Signal.SHUT_OUT): Move(_UNHEALTHY, When.AT_ONCE),
+_BY_FAILURE: Final = {
+    CheckFailure.NOT_READY: Signal.NOT_READY,
+    CheckFailure.CREDENTIALS: Signal.SHUT_OUT,
+    CheckFailure.REFUSED_ADDRESS: Signal.SHUT_OUT,
 }
+_PASSES: Final = frozenset({Signal.PASS, Signal.WANTED_PASS})
+_FROM_TRAFFIC: Final = frozenset({Signal.LOST_DIAL, Signal.REJECTED, Signal.SILENT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +94,10 @@ class HealthState:
     """What is known of one server's health. Times are timezone-aware UTC.
 
     ``reason`` says in an owner's words what is wrong, and is empty while nothing is. ``missing_models`` holds the
-    upstream names that the last list lacked.
+    upstream names that the last list lacked. ``misconfigured``: it refuses our key, in a check or in traffic;
+    ``rejection`` says what it answered to a request, and keeps it out although its checks pass; else it is empty.
+
+    These two are not stored, so a restart is one more chance: it costs at most one request that is refused again.
     """
 
     status: HealthStatus = HealthStatus.UNKNOWN
@@ -149,11 +107,13 @@ class HealthState:
     last_checked_at: datetime | None = None
     last_transition_at: datetime | None = None
     missing_models: frozenset[str] = frozenset()
+    misconfigured: bool = False
+    rejection: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckRecord:
-    """One line of a server's history. ``source`` is ``check``, or ``traffic`` for a request that could not connect."""
+    """One line of a server's history. ``source`` is ``check``, or ``traffic`` for a request that failed."""
 
     checked_at: datetime
     ok: bool
@@ -164,10 +124,14 @@ class CheckRecord:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """A check that got a list of models. ``reason`` is not empty when the list lacks some (``missing``)."""
+    """A check that got a list of models. ``reason`` is not empty when the list lacks some (``missing``).
+
+    ``wanted``: this one pass is to be enough, for requests wait for the server, or it is given a chance.
+    """
 
     missing: frozenset[str] = frozenset()
     reason: str = ""
+    wanted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,13 +150,27 @@ class Refused:
     reason: str
 
 
-Event = Passed | Missed | Refused
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A request that the server answered with 401 or 403."""
+
+    reason: str
 
 
-def event_from(inspection: Inspection) -> Passed | Missed:
-    """Read what a check found as an event."""
+@dataclass(frozen=True, slots=True)
+class WentSilent:
+    """A server that fell silent in the middle of an answer, and did not answer a check beside it."""
+
+    reason: str = "stopped answering"
+
+
+Event = Passed | Missed | Refused | Rejected | WentSilent
+
+
+def event_from(inspection: Inspection, *, wanted: bool = False) -> Passed | Missed:
+    """Read what a check found as an event; ``wanted`` if one pass is to be enough."""
     if inspection.failure is None:
-        return Passed(inspection.missing_models, inspection.reason)
+        return Passed(inspection.missing_models, inspection.reason, wanted)
     listed = inspection.failure is CheckFailure.MODEL_MISSING
     return Missed(inspection.reason, inspection.failure, inspection.missing_models if listed else None)
 
@@ -200,16 +178,16 @@ def event_from(inspection: Inspection) -> Passed | Missed:
 def signal_of(event: Event) -> Signal:
     """Tell which column of the table an event belongs to."""
     match event:
-        case Passed():
-            return Signal.PASS
+        case Passed(wanted=wanted):
+            return Signal.WANTED_PASS if wanted else Signal.PASS
         case Refused():
             return Signal.LOST_DIAL
-        case Missed(failure=CheckFailure.NOT_READY):
-            return Signal.NOT_READY
-        case Missed(failure=CheckFailure.CREDENTIALS | CheckFailure.REFUSED_ADDRESS):
-            return Signal.SHUT_OUT
-        case Missed():
-            return Signal.MISS
+        case Rejected():
+            return Signal.REJECTED
+        case WentSilent():
+            return Signal.SILENT
+        case Missed(failure=failure):
+            return _BY_FAILURE.get(failure, Signal.MISS)
         case _:
             assert_never(event)
 
@@ -219,21 +197,26 @@ def advance(state: HealthState, event: Event, now: datetime, thresholds: Thresho
 
     Args:
         state: what was known before.
-        event: what a check found, or a request that could not connect.
+        event: what a check found, or a request that failed.
         now: timezone-aware UTC; becomes ``last_checked_at`` for checks, ``last_transition_at`` if the status changes.
+            Times are for people alone: nothing is decided by them.
         thresholds: how much evidence a change takes.
     """
     signal = signal_of(event)
     counted = _counted(state, signal)
     move = TRANSITIONS[state.status, signal]
-    status = move.to if _is_due(move.when, counted, thresholds) else state.status
+    is_barred = bool(state.rejection) and signal is Signal.PASS
+    status = move.to if _is_due(move.when, counted, thresholds) and not is_barred else state.status
+    rejection = _rejection(state, event)
     return replace(
         counted,
         status=status,
-        reason=_reason(status, event, counted, thresholds),
-        last_checked_at=state.last_checked_at if isinstance(event, Refused) else now,
+        reason=_reason(status, event, replace(counted, rejection=rejection), thresholds),
+        last_checked_at=state.last_checked_at if isinstance(event, Refused | Rejected) else now,
         last_transition_at=state.last_transition_at if status is state.status else now,
         missing_models=_missing(state, event),
+        misconfigured=bool(rejection) or _is_shut_out(state, event),
+        rejection=rejection,
     )
 
 
@@ -243,7 +226,7 @@ def next_check_in_seconds(state: HealthState, cadence: Cadence, random: float) -
     soon = min(interval, cadence.changing_seconds)
     if _is_changing(state):
         return soon * (1 - JITTER * random)
-    if state.status is HealthStatus.UNHEALTHY:
+    if state.status is HealthStatus.UNHEALTHY and not state.rejection:
         doublings = min(max(state.consecutive_failures - cadence.thresholds.unhealthy, 0), MAX_DOUBLINGS)
         interval = min(interval, soon * 2.0**doublings)
     return interval * (1 - JITTER + 2 * JITTER * random)
@@ -251,9 +234,9 @@ def next_check_in_seconds(state: HealthState, cadence: Cadence, random: float) -
 
 def _counted(state: HealthState, signal: Signal) -> HealthState:
     """Count the signal: a pass ends a run of failures, a failure ends a run of passes."""
-    if signal is Signal.PASS:
+    if signal in _PASSES:
         return replace(state, consecutive_failures=0, consecutive_successes=state.consecutive_successes + 1)
-    is_straggler = signal is Signal.LOST_DIAL and state.status is HealthStatus.UNHEALTHY
+    is_straggler = signal in _FROM_TRAFFIC and state.status is HealthStatus.UNHEALTHY
     failures = max(state.consecutive_failures, 1) if is_straggler else state.consecutive_failures + 1
     return replace(state, consecutive_failures=failures, consecutive_successes=0)
 
@@ -277,22 +260,41 @@ def _is_changing(state: HealthState) -> bool:
         case HealthStatus.HEALTHY:
             return state.consecutive_failures > 0
         case HealthStatus.UNHEALTHY:
-            return state.consecutive_successes > 0
+            return state.consecutive_successes > 0 and not state.rejection
         case HealthStatus.UNKNOWN:
             return True
         case _:
             assert_never(state.status)
 
 
+def _rejection(state: HealthState, event: Event) -> str:
+    """Say what it answered to a request, until a pass that counts, or until checks see the same and can judge."""
+    match event:
+        case Rejected():
+            return event.reason
+        case Passed(wanted=True) | Missed(failure=CheckFailure.CREDENTIALS):
+            return ""
+        case _:
+            return state.rejection
+
+
+def _is_shut_out(state: HealthState, event: Event) -> bool:
+    """Whether checks find that the server refuses our key; what gives no answer to that changes nothing."""
+    refused = isinstance(event, Missed) and event.failure is CheckFailure.CREDENTIALS
+    return refused or (state.misconfigured and not isinstance(event, Passed))
+
+
 def _missing(state: HealthState, event: Event) -> frozenset[str]:
     """Follow the last list that the server gave; an event without a list changes nothing."""
-    if isinstance(event, Refused) or event.missing is None:
-        return state.missing_models
-    return event.missing
+    if isinstance(event, Passed):
+        return event.missing
+    return event.missing if isinstance(event, Missed) and event.missing is not None else state.missing_models
 
 
 def _reason(status: HealthStatus, event: Event, counted: HealthState, thresholds: Thresholds) -> str:
     """Say what is wrong; for a server that answers again but is not back yet, how far it has come."""
+    if counted.rejection:
+        return "; ".join(dict.fromkeys(filter(None, (counted.rejection, event.reason))))
     if event.reason or not isinstance(event, Passed) or status is HealthStatus.HEALTHY:
         return event.reason
     return f"answers again, {counted.consecutive_successes} of {thresholds.healthy} good checks"

@@ -40,3 +40,5 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     """The ``traceparent`` that went to the server; empty where there was none."""
     parent: bytes = b""
     """The ``traceparent`` that came from the client, where it was valid."""
+    continuations: int = 0
+    """How often a stream that broke was carried on elsewhere."""

@@ -1,41 +1,34 @@
-"""What of a server's answer goes to the client, and when? Two relays: one for events, one for whole answers.
+"""What of a server's stream of events goes to the client, and when?
 
-Both are sans-I/O: bytes go in, bytes that may be sent come out, and a broken answer raises ``AnswerUnusableError``. The
-exchange decides what follows from that.
+Sans-I/O: bytes go in, bytes that may be sent come out, and a broken answer raises ``AnswerUnusableError``. The exchange
+decides what follows from that.
 """
 
 from __future__ import annotations
 
+import json
 from math import inf
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from app.services.core import sse
-from app.services.core.splice import set_member
+from app.services.core.continuation.call_hold import is_call
 from app.services.core.template import Template
-from app.services.core.usage import Usage, read_answer, usage_of_events
+from app.services.core.usage import Usage, usage_of_events
+from app.services.core.whole_answer import AnswerUnusableError, with_model
 
-__all__ = ["AnswerUnusableError", "EventRelay", "WholeAnswer", "whole_answer"]
+if TYPE_CHECKING:
+    from app.services.core.continuation.call_hold import CallHold
+    from app.services.core.continuation.journal import Journal
+    from app.services.core.continuation.seam import Seam
+
+__all__ = ["EventRelay"]
 
 MAX_EVENT_BYTES = 262144
 _FIRST_EVENTS = 16
 """How many events are looked into for the choices there are, before it gets to be a matter of speed."""
 _UNFINISHED = "the stream ended without a finish_reason for every choice"
-
-
-class AnswerUnusableError(Exception):
-    """The server's answer breaks off, is none, or reports an error.
-
-    Args:
-        reason: for the log and the owner.
-        rest: good events that came before the fault, still to be sent. Empty as long as nothing was: then another
-            server may make the whole answer anew.
-    """
-
-    def __init__(self, reason: str, rest: bytes = b"") -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.rest = rest
 
 
 class EventRelay:
@@ -49,11 +42,17 @@ class EventRelay:
     one before but for its text goes on after a few comparisons, without ``feed`` (its caller asks ``template``, and
     keeps ``events`` and ``misses``); one that only goes on, after a few searches.
 
+    What is good then passes the seam, where this answer goes on with another's, and the hold on tool calls; what comes
+    out of them goes to the client, and is noted in the journal.
+
     Args:
         model: the JSON string to put back as ``model``, or None where the server uses the client's own name.
         hide_usage: keep back the closing usage event, which the gateway asked for and the client did not.
         choices: how many choices the client asked for, as ``n``.
         may_be_more: whether there may be more choices than that: a completion of several prompts.
+        journal: takes note of what goes out; None where nobody will ask.
+        seam: joins the answer to what another server began; None for a first one.
+        hold: keeps tool calls back until they are whole; None where there can be none, or they need not be.
     """
 
     __slots__ = (
@@ -61,19 +60,35 @@ class EventRelay:
         "_ended",
         "_figures",
         "_hide_usage",
+        "_hold",
         "_model",
         "_plain_from",
+        "_seam",
         "_seen",
         "_splitter",
         "_watched_events",
         "done",
         "events",
+        "journal",
         "misses",
         "opened",
         "template",
     )
 
-    def __init__(self, model: bytes | None, *, hide_usage: bool, choices: int = 1, may_be_more: bool = True) -> None:
+    def __init__(
+        self,
+        model: bytes | None,
+        *,
+        hide_usage: bool,
+        choices: int = 1,
+        may_be_more: bool = True,
+        journal: Journal | None = None,
+        seam: Seam | None = None,
+        hold: CallHold | None = None,
+    ) -> None:
+        self.journal = journal
+        self._seam = seam
+        self._hold = hold
         self._splitter = sse.EventSplitter(MAX_EVENT_BYTES)
         self._model = model
         self._hide_usage = hide_usage
@@ -90,14 +105,19 @@ class EventRelay:
         self._figures = b""
         self.events = 0
         self.opened = False
-        """Whether an event with data has been passed on."""
+        """Whether an event with data has come, a good one."""
         self.done = False
-        """Whether ``[DONE]`` has been passed on: nothing can follow."""
+        """Whether ``[DONE]`` has come: nothing can follow."""
 
     @property
     def finished(self) -> bool:
         """Whether all choices said why they ended. What is missing then are figures and ``[DONE]`` at most."""
         return self.done or (self._all_seen_ended() and len(self._ended) >= self._choices)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop string was completed at the seam: the answer ends here, whatever the server goes on to say."""
+        return self._seam is not None and self._seam.stopped
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes of the body; return whole events for the client, possibly none.
@@ -106,6 +126,24 @@ class EventRelay:
             AnswerUnusableError: an error event, a first event that is not JSON, an event without end, or ``[DONE]``
                 before every choice was finished.
         """
+        try:
+            return self._outward(self._good(data))
+        except AnswerUnusableError as error:
+            error.rest = self._outward(error.rest)
+            raise
+
+    def _outward(self, block: bytes) -> bytes:
+        """What of good events goes to the client now. It is noted here, as it goes."""
+        if block and self._seam is not None:
+            block = self._seam.join(block)
+        if block and self._hold is not None:
+            block = self._hold.pass_on(block)
+        if block and self.journal is not None:
+            self.journal.note(block)
+        return block
+
+    def _good(self, data: bytes) -> bytes:
+        """The whole events that these bytes complete, each looked at as far as need be."""
         if self.events >= self._plain_from and self._is_plain(data):
             self._learn(data)
             if self._model is None:
@@ -141,14 +179,19 @@ class EventRelay:
         """
         opened, rest, pending = self.opened, b"", self._splitter.pending
         if _is_whole(pending):  # only its empty line is missing
-            rest = self.feed(b"\n" if pending.endswith((b"\n", b"\n\r")) else b"\n\n")
+            try:
+                rest = self._good(b"\n" if pending.endswith((b"\n", b"\n\r")) else b"\n\n")
+            except AnswerUnusableError as error:
+                error.rest = self._outward(error.rest)
+                raise
         if not self.finished:
-            raise AnswerUnusableError(_UNFINISHED, rest if opened else b"")
-        return rest if self.done else rest + sse.DONE
+            raise AnswerUnusableError(_UNFINISHED, self._outward(rest) if opened else b"")
+        return self._outward(rest if self.done else rest + sse.DONE)
 
     def usage(self) -> Usage | None:
-        """The engine's own figures, if it gave any."""
-        return usage_of_events(sse.events_of(self._figures))
+        """The engine's own figures, if it gave any; of all that the client got, where this goes on with an answer."""
+        told = usage_of_events(sse.events_of(self._figures))
+        return told if self._seam is None else self._seam.merged(told)
 
     def _watch(self, block: bytes) -> None:
         """Note which choices there are and have ended, and keep the latest figures."""
@@ -182,13 +225,23 @@ class EventRelay:
 
     def _is_plain(self, data: bytes) -> bool:
         """Whether this is one event that only goes on."""
-        return sse.is_plain(data) and not self._splitter.pending and not (self._hide_usage and sse.lacks_choices(data))
+        return (
+            sse.is_plain(data)
+            and not self._splitter.pending
+            and not (self._hide_usage and sse.lacks_choices(data))
+            and (self._hold is None or self._hold.gave_up or not (self._hold.holding or is_call(data)))
+        )
 
     def _learn(self, event: bytes) -> None:
         """Learn what the next events may be like; ever less often where they are not."""
         self.misses += 1
         if self.misses & (self.misses - 1) == 0:
-            self.template = Template.of(event, self._model)
+            template = Template.of(event, self._model)
+            if template is not None and self._seam is not None:
+                template = self._seam.beyond(template)
+            self.template = template
+            if template is not None and self.journal is not None:
+                self.journal.begin_texts(template.member)
 
     def _fault(self, event: bytes) -> str | None:
         if sse.is_error(event):
@@ -201,51 +254,6 @@ class EventRelay:
         return None
 
 
-class WholeAnswer:
-    """Holds an answer without streaming until it is whole, so that it can be checked, and retried elsewhere."""
-
-    __slots__ = ("_model", "_parts", "_size_bytes")
-
-    def __init__(self, model: bytes | None) -> None:
-        self._model = model
-        self._parts: list[bytes] = []
-        self._size_bytes = 0
-
-    def feed(self, data: bytes) -> int:
-        """Keep bytes; return how many are held."""
-        self._parts.append(data)
-        self._size_bytes += len(data)
-        return self._size_bytes
-
-    def release(self) -> bytes:
-        """Give up holding: return what is held and forget it."""
-        held, self._parts = b"".join(self._parts), []
-        return held
-
-    def end(self) -> tuple[bytes, Usage | None]:
-        """Return the whole body with the client's model name, and the engine's figures.
-
-        Raises:
-            AnswerUnusableError: it is not a JSON object, or it is an error under a status of success.
-        """
-        return whole_answer(self.release(), self._model)
-
-
-def whole_answer(body: bytes, model: bytes | None) -> tuple[bytes, Usage | None]:
-    """Check a whole answer; return it with the client's model name (None: it has it), and the engine's figures.
-
-    Raises:
-        AnswerUnusableError: it is not a JSON object, or it is an error under a status of success.
-    """
-    try:
-        usage, is_error = read_answer(body)
-    except ValueError as error:
-        raise AnswerUnusableError(str(error)) from None
-    if is_error:
-        raise AnswerUnusableError("the server reported an error under a status of success")
-    return body if model is None else _spliced(body, model), usage
-
-
 def _is_whole(event: bytes) -> bool:
     """Whether the data of an event without its end is complete, or broke off in the midst."""
     data = sse.data_of(event).strip()
@@ -253,7 +261,17 @@ def _is_whole(event: bytes) -> bool:
         return True
     try:
         msgspec.json.decode(data, type=msgspec.Raw)
-    except (msgspec.DecodeError, RecursionError):
+    except RecursionError:
+        return False
+    except msgspec.DecodeError:  # also of half a character, which engines write whose other half comes next
+        return data.find(b"\\ud") >= 0 and _is_json(data)
+    return True
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        json.loads(data)
+    except (ValueError, RecursionError):
         return False
     return True
 
@@ -263,12 +281,4 @@ def _with_model(event: bytes, model: bytes) -> bytes:
     start = 0 if event.startswith(b"data:") else event.find(b"\ndata:") + 1
     if not event.startswith(b"data:", start):
         return event
-    return event[: start + 5] + _spliced(event[start + 5 :], model)
-
-
-def _spliced(text: bytes, model: bytes) -> bytes:
-    """Set ``model`` where it stands; what is no JSON object after all is passed on unharmed."""
-    try:
-        return set_member(text, "model", model)
-    except ValueError:
-        return text
+    return event[: start + 5] + with_model(event[start + 5 :], model)

@@ -48,6 +48,7 @@ class _Line(msgspec.Struct, gc=False):
     model: str
     server_id: str | None
     attempts: int
+    continuations: int
     stream: bool
     duration_ms: float
     first_token_ms: float | None
@@ -83,6 +84,7 @@ def json_lines(outcomes: Sequence[Outcome]) -> bytes:
             outcome.model,
             outcome.server_id,
             outcome.attempts,
+            outcome.continuations,
             outcome.stream,
             round(outcome.duration_seconds * 1000, 1),
             None if first is None else round(first * 1000, 1),
@@ -116,11 +118,12 @@ def text_lines(outcomes: Sequence[Outcome]) -> bytes:
         usage, first = outcome.usage, outcome.first_token_seconds
         error = f" error_code={outcome.error_code}" if outcome.error_code else ""
         server = f" server_id={outcome.server_id}" if outcome.server_id else ""
+        onward = f" continuations={outcome.continuations}" if outcome.continuations else ""
         first_token = "" if first is None else f" first_token_ms={first * 1000:.1f}"
         trace = f" trace_id={outcome.trace[_TRACE_ID].decode()}" if outcome.trace else ""
         lines.append(
             f"{stamp}.{digits[_FRACTION_DIGITS:]}Z INFO     {_SENTENCE} status={outcome.status}{error} "
-            f"path={outcome.path} model={model}{server} attempts={outcome.attempts} "
+            f"path={outcome.path} model={model}{server} attempts={outcome.attempts}{onward} "
             f"stream={'true' if outcome.stream else 'false'} "
             f"duration_ms={outcome.duration_seconds * 1000:.1f}{first_token} "
             f"prompt_tokens={usage.prompt_tokens} completion_tokens={usage.completion_tokens} "

@@ -13,23 +13,34 @@ FAILED 500/502/504  yes       suspect     502
 CREDENTIALS         yes       suspect     502
 NOT_SERVED          yes       -           the server's own answer
 SILENT              yes       suspect     504
+DEAD                yes       suspect     502
 BROKEN protocol     yes       suspect     502
 ==================  ========  ==========  =====================================
 
 NOT_SERVED is 404, 405 or 501; FAILED is every other 5xx. A redirect, which is never followed, is BROKEN protocol.
-Nothing moves on once a byte of the answer went to the client. A 400, 413 or 422 is the client's own: it is passed on
-and counts against nobody. Failed dials draw nothing from the retry budget: they cost the pool nothing.
+SILENT is one whose time was over, DEAD one that did not answer a check beside the stream either. A 400, 413 or 422 is
+the client's own: it is passed on and counts against nobody. Failed dials draw nothing from the retry budget: they cost
+the pool nothing. Nor do continuations of answers that broke off, which are no retries.
+
+There is no pause between attempts. Backoff is for those who ask the same server again; here each attempt goes to
+another one, and each server is asked once. What keeps retries from piling up is the budget, what keeps them from a
+server in trouble its lane: suspicion, cool-down, cap and ejection, with doubling times and jitter.
 """
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
+from typing import Final
 
 from app.services.core.errors import GatewayError, ServerMisbehaved, TooMany, TooSlow, Unavailable
 
 __all__ = ["Failure", "RetryBudget", "blames_server", "classify_status", "costs_nothing", "final_error", "may_move_on"]
 
 RETRY_AFTER_SECONDS = 5
+WINDOW_SECONDS: Final = 10.0
+_ROUNDING = 1e-6
+"""Shares that do not add up to a whole retry by a hair, as ten tenths do."""
 
 
 class Failure(StrEnum):
@@ -44,6 +55,7 @@ class Failure(StrEnum):
     CREDENTIALS = "credentials"
     NOT_SERVED = "not_served"
     SILENT = "silent"
+    DEAD = "dead"
     BROKEN = "broken"
 
 
@@ -64,26 +76,45 @@ class RetryBudget:
     """A bucket of retries: each request pays a share in, each retry takes one out.
 
     So retries stay a fixed part of the traffic even when half of the pool is down (Envoy's and Finagle's retry
-    budgets). Starts full, so that a quiet gateway can retry at once.
+    budgets). It begins with a loan, so that a gateway that has just started can retry at once; what the first requests
+    pay in pays the loan off. Since its start it has let through at most ``ratio`` retries a request, or the loan where
+    that is more. It holds ``capacity``, or what ten seconds of the traffic pay in where that is more.
     """
 
-    __slots__ = ("_capacity", "_ratio", "_tokens")
+    __slots__ = ("_capacity", "_debt", "_least", "_paid", "_ratio", "_tokens", "_window_ends_at")
 
-    def __init__(self, ratio: float, capacity: float = 100.0) -> None:
+    def __init__(self, ratio: float, capacity: float = 100.0, loan: float = 40.0) -> None:
         self._ratio = ratio
-        self._capacity = self._tokens = capacity if ratio > 0 else 0.0
+        self._least = self._capacity = capacity
+        self._debt = self._tokens = min(loan, capacity) if ratio > 0 else 0.0
+        self._paid = 0.0
+        self._window_ends_at = -math.inf
 
-    def request(self) -> None:
-        """Pay in for one request."""
-        if self._tokens < self._capacity:
+    def request(self, now: float) -> None:
+        """Pay in for one request. ``now`` in monotonic seconds."""
+        if now >= self._window_ends_at:
+            self._roll(now)
+        self._paid += self._ratio
+        self._capacity = max(self._capacity, self._paid)
+        if self._debt > 0.0:
+            self._debt -= self._ratio
+        elif self._tokens < self._capacity:
             self._tokens = min(self._capacity, self._tokens + self._ratio)
 
     def take(self) -> bool:
         """Take one retry out, if there is one."""
-        if self._tokens < 1.0:
+        if self._tokens < 1.0 - _ROUNDING:
             return False
         self._tokens -= 1.0
         return True
+
+    def _roll(self, now: float) -> None:
+        """Begin a new window. The last one says how much ten seconds of the traffic pay in, until this one has more."""
+        was_the_last = now < self._window_ends_at + WINDOW_SECONDS
+        self._capacity = max(self._least, self._paid if was_the_last else 0.0)
+        self._tokens = min(self._tokens, self._capacity)
+        self._paid = 0.0
+        self._window_ends_at = now + WINDOW_SECONDS
 
 
 def classify_status(status: int) -> Failure | None:
@@ -145,4 +176,5 @@ def final_error(failure: Failure, status: int | None, model: str, retry_after_se
             )
         case _:
             told = f"answered {status}" if status else "broke off or sent an invalid answer"
+            told = "stopped answering" if failure is Failure.DEAD else told
             return ServerMisbehaved(f"The server of model '{model}' {told}, and no other could take over. Try again.")

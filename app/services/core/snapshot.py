@@ -30,7 +30,9 @@ class Route:
     """All that is known of one model name.
 
     ``ready`` may be chosen now, best priority first. ``standby`` holds servers whose state is not known yet: they are
-    tried only when none is ready. ``registered`` counts every server that has the model, whatever its state.
+    tried only when none is ready; ``down`` those that failed their checks and may be back at any time. A server that
+    its owner, the operator or the gateway holds back is in none of them, nor is one that refuses the gateway's key:
+    only somebody's doing brings it back. ``registered`` counts every server that has the model, whatever its state.
     ``even`` says how many of the first in ``ready`` are of one priority and one weight, if all of that priority are:
     between them a draw needs no sums.
     """
@@ -82,11 +84,7 @@ def recovered(before: Snapshot, after: Snapshot) -> list[str]:
 
 
 def _route(name: str, candidates: list[Candidate]) -> Route:
-    fit = [
-        candidate
-        for candidate in candidates
-        if candidate.server.accepts_work and candidate.model.upstream_name not in candidate.server.missing_models
-    ]
+    fit = [candidate for candidate in candidates if _may_serve(candidate)]
     fit.sort(key=lambda candidate: -candidate.server.priority)
     lengths = [candidate.model.context_length for candidate in candidates if candidate.model.context_length]
     ready = _with_health(fit, HealthStatus.HEALTHY)
@@ -99,6 +97,12 @@ def _route(name: str, candidates: list[Candidate]) -> Route:
         context_length=max(lengths, default=None),
         even=_even(ready),
     )
+
+
+def _may_serve(candidate: Candidate) -> bool:
+    server = candidate.server
+    is_held_back = server.misconfigured or not server.accepts_work
+    return not is_held_back and candidate.model.upstream_name not in server.missing_models
 
 
 def _even(ready: tuple[Candidate, ...]) -> int:

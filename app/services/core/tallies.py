@@ -46,13 +46,23 @@ class ModelTimes:
 class Tally:
     """Sums of one model, server and status. ``times`` are its model's."""
 
-    __slots__ = ("attempts", "completion_tokens", "events", "prompt_tokens", "requests", "retries", "times")
+    __slots__ = (
+        "attempts",
+        "completion_tokens",
+        "continuations",
+        "events",
+        "prompt_tokens",
+        "requests",
+        "retries",
+        "times",
+    )
 
     def __init__(self, times: ModelTimes) -> None:
         self.times = times
         self.requests = 0
         self.attempts = 0
         self.retries = 0
+        self.continuations = 0
         self.events = 0
         self.prompt_tokens = 0
         self.completion_tokens = 0
@@ -62,6 +72,7 @@ class Tally:
         self.requests += other.requests
         self.attempts += other.attempts
         self.retries += other.retries
+        self.continuations += other.continuations
         self.events += other.events
         self.prompt_tokens += other.prompt_tokens
         self.completion_tokens += other.completion_tokens
@@ -103,6 +114,7 @@ class Tallies:
             tally.attempts += attempts
             if attempts > 1:
                 tally.retries += attempts - 1
+                tally.continuations += outcome.continuations
             times = tally.times
             if duration or attempts:
                 times.durations[bisect_left(TIME_BOUNDS_SECONDS, duration)] += 1

@@ -16,10 +16,16 @@ import msgspec
 
 from app.services.core.splice import find_members
 
-__all__ = ["Template"]
+__all__ = ["MOST_TEXT_BYTES", "Template"]
 
-_TEXT = re.compile(rb'"(?:content|text|reasoning_content|reasoning|arguments)":[ ]?"((?:[^"\\]++|\\.)*+)"')
-_REST_OF_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+')
+MOST_TEXT_BYTES = 4096
+"""An event with more text than that fits no template: whoever keeps the texts counts them, and not their bytes."""
+
+_TEXT = re.compile(rb'"(content|text|reasoning_content|reasoning|arguments)":[ ]?"((?:[^"\\]++|\\.)*+)"')
+_MEMBER, _VALUE = 1, 2
+_may_end_it = re.compile(rb'["\n]').search
+_is_rest_of_string = re.compile(rb'(?:[^"\\\n]++|\\.)*+').fullmatch
+"""Without a line feed: it is in no string of JSON, and for events it is the end of a line."""
 _PREFIX = b"data:"
 _BACKSLASH = ord("\\")
 
@@ -33,6 +39,8 @@ class Template(msgspec.Struct, frozen=True, gc=False):
         new_front: what the client gets in place of ``front``: the same, but for the model's name.
         new_back: likewise for ``back``.
         renames: whether the client's event differs from the server's.
+        member: which one the text is the value of: ``content``, ``text``, ``reasoning_content``, ``reasoning`` or
+            ``arguments``. The others of these, where they stand in the event too, are empty.
     """
 
     front: bytes
@@ -40,46 +48,57 @@ class Template(msgspec.Struct, frozen=True, gc=False):
     new_front: bytes
     new_back: bytes
     renames: bool
+    member: str
 
     @classmethod
     def of(cls, event: bytes, model: bytes | None) -> Template | None:
-        """Learn from an event of one line. None where it has no text.
+        """Learn from an event of one line. None where it has no text, or two: then each would have to be read.
 
         Args:
             event: a whole event with one JSON object as its data.
             model: the JSON string to put in the place of ``model``; None where that stays.
         """
-        found = _TEXT.search(event)
-        if found is None:
+        texts = list(_TEXT.finditer(event))
+        filled = [text for text in texts if text[_VALUE]]
+        if not texts or len(filled) > 1:
             return None
-        front, back = event[: found.start(1)], event[found.end(1) :]
+        text = (filled or texts)[0]
+        begin, rest = text.span(_VALUE)
+        front, back = event[:begin], event[rest:]
+        template = cls(front, back, front, back, renames=False, member=text[_MEMBER].decode())
         if model is None:
-            return cls(front, back, front, back, renames=False)
+            return template
         try:
             place = find_members(event[len(_PREFIX) :], ("model",)).get("model")
         except ValueError:
             return None
-        if place is None:
-            return cls(front, back, front, back, renames=False)
-        start, stop = place.start + len(_PREFIX), place.stop + len(_PREFIX)
-        if stop <= len(front):
-            return cls(front, back, front[:start] + model + front[stop:], back, renames=True)
-        start, stop = start - found.end(1), stop - found.end(1)
-        return cls(front, back, front, back[:start] + model + back[stop:], renames=True) if start >= 0 else None
+        return template if place is None else template._with_model(model, place, rest)
 
-    def fits(self, data: bytes, start: int, end: int) -> bool:
-        """Whether the octets from ``start`` to ``end`` are an event that differs from the learned one in its text."""
+    def _with_model(self, model: bytes, place: slice, rest: int) -> Template | None:
+        """Put the model's name into its place in the data; ``back`` begins at ``rest``. None where that is no place."""
+        start, stop = place.start + len(_PREFIX), place.stop + len(_PREFIX)
+        front, back = self.front, self.back
+        if stop <= len(front):
+            return msgspec.structs.replace(self, new_front=front[:start] + model + front[stop:], renames=True)
+        start, stop = start - rest, stop - rest
+        if start < 0:
+            return None
+        return msgspec.structs.replace(self, new_back=back[:start] + model + back[stop:], renames=True)
+
+    def text_of(self, data: bytes, start: int, end: int) -> bytes | None:
+        """The text, as it is escaped, if the octets from ``start`` to ``end`` are an event that differs in it alone.
+
+        None where they are not, or where it is longer than ``MOST_TEXT_BYTES``.
+        """
         front, back = self.front, self.back
         begin, rest = start + len(front), end - len(back)
-        if begin > rest or not data.startswith(front, start) or not data.startswith(back, rest):
-            return False
-        if data.find(b"\n", begin, rest) >= 0:
-            return False  # no string of JSON, and for events the end of a line
-        if data.find(b'"', begin, rest) < 0 and data[rest - 1] != _BACKSLASH:
-            return True
-        return _REST_OF_STRING.fullmatch(data, begin, rest) is not None
+        if begin > rest or rest - begin > MOST_TEXT_BYTES or data[start:begin] != front or data[rest:end] != back:
+            return None
+        text = data[begin:rest]
+        if (_may_end_it(text) is None and data[rest - 1] != _BACKSLASH) or _is_rest_of_string(text) is not None:
+            return text
+        return None
 
-    def filled(self, data: bytes, start: int, end: int) -> bytes:
-        """The event for the client, made of one that fits."""
-        text = data[start + len(self.front) : end - len(self.back)]
+    def filled_with(self, text: bytes) -> bytes:
+        """The event for the client with that text, which ``text_of`` gave."""
         return b"%b%b%b" % (self.new_front, text, self.new_back)

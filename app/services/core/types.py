@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from app.services.core.continuation.ability import Ability
 
 __all__ = [
     "CheckFailure",
@@ -82,6 +88,10 @@ class Server:
     quarantined: bool = False
     blocked: bool = False
     draining: bool = False
+    misconfigured: bool = False
+    """It refuses the gateway's key, so it takes no work until somebody changes something."""
+    abilities: Mapping[str, Ability] = field(default_factory=dict)
+    """How it goes on with a broken answer, by a model's upstream name. What is absent was not judged yet."""
 
     @property
     def accepts_work(self) -> bool:
@@ -135,6 +145,8 @@ class Inspection:
     """Upstream names that were expected and not listed."""
     code: str | None = None
     """Which rule refused the address (``DenialCode``), where one did."""
+    version: str = ""
+    """The engine's own version, where it was asked for and told."""
 
     @property
     def passed(self) -> bool:

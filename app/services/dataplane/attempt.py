@@ -12,12 +12,18 @@ import msgspec
 
 from app.services.core.answers import client_error
 from app.services.core.board import GAP_BOUNDS_SECONDS
+from app.services.core.continuation.call_hold import CallHold
+from app.services.core.continuation.endings import closing
+from app.services.core.continuation.journal import MOST_TEXTS
+from app.services.core.continuation.seam import Seam
 from app.services.core.opening import AnswerHead, Events, Failed, Unusable, Whole
-from app.services.core.relay import AnswerUnusableError, EventRelay, WholeAnswer, whole_answer
+from app.services.core.relay import EventRelay
 from app.services.core.retry import Failure, blames_server
 from app.services.core.surfaces import COMPLETIONS
 from app.services.core.usage import BYTES_PER_TOKEN, Usage, estimate
-from app.services.dataplane.errand import Errand
+from app.services.core.whole_answer import AnswerUnusableError, WholeAnswer, whole_answer
+from app.services.dataplane.onward import offers_tools
+from app.services.dataplane.vigil import Vigil
 
 if TYPE_CHECKING:
     from app.services.core.snapshot import Candidate
@@ -27,21 +33,17 @@ if TYPE_CHECKING:
 __all__ = ["Attempt"]
 
 _OVERLOAD_SECONDS = 1.0
-_DONE_TICKS = 10
-"""How long the end of the body may lag behind ``[DONE]`` before the connection is given up."""
 
 
-class Attempt(Errand):
-    """One server, one connection, one answer. ``relaying``: good bytes have gone to the exchange."""
+class Attempt(Vigil):
+    """One server, one connection, one answer."""
 
-    __slots__ = ("_held_bytes", "_last_at", "_passing", "_sent_bytes", "first_token_seconds", "relaying")
+    __slots__ = ("_held_bytes", "_passing", "_sent_bytes")
 
     def __init__(self, exchange: Exchange, plane: DataPlane, candidate: Candidate) -> None:
         super().__init__(exchange, plane, candidate)
-        self._passing = self.relaying = False
+        self._passing = False
         self._sent_bytes = self._held_bytes = 0
-        self._last_at = 0.0
-        self.first_token_seconds: float | None = None
 
     def close(self) -> None:
         """Stop the work, and hold nothing any more."""
@@ -78,12 +80,7 @@ class Attempt(Errand):
         opening = head.opening(wants_stream=self._exchange.wants_stream)
         match opening:
             case Events():
-                self._relay = EventRelay(
-                    self._public_model(),
-                    hide_usage=self._asked_usage,
-                    choices=self._exchange.seen.choices or 1,
-                    may_be_more=self._exchange.call.path == COMPLETIONS,
-                )
+                self._relay = self._event_relay()
             case Whole():
                 self._relay = WholeAnswer(self._public_model())
             case Failed(failure, wait):
@@ -93,14 +90,48 @@ class Attempt(Errand):
             case _:
                 assert_never(opening)
 
+    def _event_relay(self) -> EventRelay:
+        """What relays this stream: by itself, or joined to what another server began."""
+        exchange, leg = self._exchange, self._exchange.leg
+        onward, seam, hold = exchange.onward, None, None
+        if leg is not None:
+            order = self._order
+            seam = Seam(
+                leg.asked,
+                leg.delivered,
+                anew=leg.anew,
+                trims=order is not None and order.trims,
+                tokens=order.tokens if order is not None else leg.delivered.tokens,
+                hide_usage=self._asked_usage,
+                from_completions=order is not None and order.from_completions,
+            )
+        if onward is not None and self._plane.limits.hold_tool_calls and offers_tools(exchange.body):
+            hold = CallHold()
+        return EventRelay(
+            self._public_model(),
+            hide_usage=self._asked_usage,
+            choices=exchange.seen.choices or 1,
+            may_be_more=exchange.call.path == COMPLETIONS,
+            journal=onward.journal if onward is not None else None,
+            seam=seam,
+            hold=hold,
+        )
+
     def on_chunk(self, data: bytes, start: int) -> None:
         """Relay one chunk: as it came, where it holds an event like the one before. All on one level: it is hot."""
         relay = self._relay
         if type(relay) is EventRelay:
             template = relay.template
-            if template is not None and template.fits(data, start, len(data) - 2):
+            text = template.text_of(data, start, len(data) - 2) if template is not None else None
+            if template is not None and text is not None:
                 relay.events += 1
                 relay.misses = 0
+                journal = relay.journal
+                if journal is not None:
+                    texts = journal.texts
+                    texts.append(text)
+                    if len(texts) >= MOST_TEXTS:
+                        journal.trim()
                 now, lane, exchange = self._plane.clock(), self._lane, self._exchange
                 gap = now - self._last_at
                 self._last_at = now
@@ -108,7 +139,7 @@ class Attempt(Errand):
                 lane.gap_seconds_total += gap
                 self._silent_ticks = exchange.quiet_ticks = 0
                 if template.renames:
-                    exchange.client.write(template.filled(data, start, len(data) - 2))
+                    exchange.client.write(template.filled_with(text))
                 else:
                     exchange.client.write_chunk(data, start)
                 return
@@ -118,16 +149,20 @@ class Attempt(Errand):
         """Relay bytes of an answer. Comments before the first event are no sign of life: proxies make them."""
         relay = self._relay
         if type(relay) is EventRelay:
+            known = relay.events
             try:
                 block = relay.feed(data)
             except AnswerUnusableError as error:
                 self._cut(error)
                 return
-            if block:
+            if relay.events != known:
                 self._note_gap()
-                self._exchange.pass_events(block)
             elif self.relaying:
                 self._silent_ticks = 0
+            if relay.stopped:
+                self._end_at_stop(relay, block)
+            elif block:
+                self._exchange.pass_events(block)
         elif self._passing:
             self._silent_ticks = 0
             self._sent_bytes += len(data)
@@ -161,6 +196,7 @@ class Attempt(Errand):
         try:
             if self._passing:
                 usage = estimate(len(self._exchange.body), self._sent_bytes // BYTES_PER_TOKEN)
+                self._lane.completed(self._plane.clock())
                 self._exchange.finish_large(self._status, usage)
             elif type(relay) is EventRelay:
                 self._end_stream(relay)
@@ -183,23 +219,6 @@ class Attempt(Errand):
 
     # -- what the exchange tells
 
-    def tick(self) -> None:
-        """Grow older by one tick: a server that stays silent too long has failed. A dial has its own deadline.
-
-        An answer without streaming has no first token: it may take as long as the whole request.
-        """
-        if self._upstream is None:
-            return
-        self._silent_ticks += 1
-        relay = self._relay
-        if type(relay) is EventRelay and relay.done and self._silent_ticks > _DONE_TICKS:
-            self._end_stream(relay)  # all was said; only the end of the body is missing
-            return
-        limits = self._plane.limits
-        longest = limits.first_token_ticks if self._exchange.wants_stream else limits.request_ticks
-        if self._silent_ticks > (limits.idle_ticks if self.relaying else longest):
-            self._unusable("the server fell silent", Failure.SILENT)
-
     @property
     def events(self) -> int:
         """How many events of a stream were relayed."""
@@ -213,32 +232,20 @@ class Attempt(Errand):
 
     # -- ends and failures
 
-    def _note_gap(self) -> None:
-        """Note that events came, the first or later ones."""
-        if not self.relaying:
-            self._began()
-            return
-        self._silent_ticks = 0
-        now = self._plane.clock()
-        gap = now - self._last_at
-        self._last_at = now
-        self._lane.gaps[bisect_left(GAP_BOUNDS_SECONDS, gap)] += 1
-        self._lane.gap_seconds_total += gap
-
-    def _began(self) -> None:
-        self.relaying = True
-        self._silent_ticks = 0
-        self._last_at = self._plane.clock()
-        self.first_token_seconds = self._last_at - self._sent_at
-        if self._without_options:
-            self._lane.refuses_stream_options = True  # it answers where these are left out
-        self._lane.answered(self.first_token_seconds)
-
     def _end_stream(self, relay: EventRelay) -> None:
         rest = relay.end()
         if not self.relaying:
             self._began()
+        self._lane.completed(self._plane.clock())
         self._exchange.finish_events(rest, relay.usage() or estimate(len(self._exchange.body), relay.events))
+
+    def _end_at_stop(self, relay: EventRelay, block: bytes) -> None:
+        """A stop string that began in another server's text is complete: the answer ends, and the work upstream."""
+        exchange, leg = self._exchange, self._exchange.leg
+        if leg is None:
+            return
+        usage = relay.usage() or estimate(len(exchange.body), leg.delivered.tokens + relay.events)
+        exchange.finish_events(block + closing(leg.asked, leg.delivered, None, usage), usage)
 
     def _end_whole(self, relay: WholeAnswer) -> None:
         status = self._status
@@ -250,6 +257,7 @@ class Attempt(Errand):
 
     def _finish_whole(self, body: bytes, usage: Usage | None) -> None:
         self._began()
+        self._lane.completed(self._plane.clock())
         told = usage or estimate(len(self._exchange.body), len(body) // BYTES_PER_TOKEN)
         self._exchange.finish_whole(self._status, body, told, None)
 
@@ -259,17 +267,26 @@ class Attempt(Errand):
             self._without_options = True
             self._dial(self._plane.pool.destination(self.candidate.server))
             return
+        leg = self._exchange.leg
+        if leg is not None:
+            if not leg.anew:
+                self._plane.continuation_refused(self.candidate)
+            self._fail(Failure.NOT_SERVED, self._status)
+            return
         told = client_error(self._status, body, self.candidate.server.api_key)
         self._exchange.finish_whole(self._status, told, None, "refused_by_server")
 
     def _status_failed(self, failure: Failure, retry_after_seconds: int | None) -> None:
         if failure is Failure.OVERLOADED:
-            self._lane.cool(self._plane.clock(), float(retry_after_seconds or _OVERLOAD_SECONDS))
-        if failure is Failure.NOT_SERVED and not self._exchange.others_left():
+            now = self._plane.clock()
+            if retry_after_seconds or self._status == 503:
+                self._lane.cool(now, float(retry_after_seconds or _OVERLOAD_SECONDS))
+            self._lane.overloaded(now, self._taken_at)
+        if failure is Failure.NOT_SERVED and self._exchange.leg is None and not self._exchange.others_left():
             self._relay = WholeAnswer(None)  # its own words are the best answer there is
             return
         if failure is Failure.CREDENTIALS:
-            self._plane.look_again((self.candidate.server.id,))
+            self._plane.rejected(self.candidate.server.id, self._status, self._taken_at)
         self._fail(failure, self._status, retry_after_seconds)
 
     def _cut(self, error: AnswerUnusableError) -> None:
@@ -286,7 +303,8 @@ class Attempt(Errand):
 
     def _fail(self, failure: Failure, status: int | None = None, retry_after_seconds: int | None = None) -> None:
         if blames_server(failure):
-            self._lane.failed(self._plane.clock())
+            plane = self._plane
+            self._lane.failed(failure, plane.clock(), plane.random, self._taken_at, begun=self.relaying)
         self._exchange.attempt_failed(failure, status, retry_after_seconds)
 
     def _public_model(self) -> bytes | None:

@@ -8,8 +8,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
+from app.services.core.continuation.judgement import Complete
+from app.services.core.continuation.request import NotContinuable
 from app.services.core.errors import EndpointRefused, RequestInvalid
 from app.services.core.forwarding import forwarded_body
+from app.services.core.peek import peek
 from app.services.core.retry import Failure
 from app.services.dataplane.link import ConnectFailed, ConnectFailure
 
@@ -17,10 +20,12 @@ if TYPE_CHECKING:
     import asyncio
 
     from app.services.core.board import Lane
-    from app.services.core.relay import EventRelay, WholeAnswer
+    from app.services.core.relay import EventRelay
     from app.services.core.snapshot import Candidate
+    from app.services.core.whole_answer import WholeAnswer
     from app.services.dataplane.answer_notes import UpstreamListener
     from app.services.dataplane.exchange import Exchange
+    from app.services.dataplane.onward import Leg, Order
     from app.services.dataplane.plane import DataPlane
     from app.services.dataplane.pool import Destination
     from app.services.dataplane.upstream import Upstream
@@ -40,11 +45,13 @@ class Errand(Listener):
         "_dialling",
         "_exchange",
         "_lane",
+        "_order",
         "_plane",
         "_relay",
         "_sent_at",
         "_silent_ticks",
         "_status",
+        "_taken_at",
         "_upstream",
         "_without_options",
         "candidate",
@@ -55,15 +62,44 @@ class Errand(Listener):
         self._plane = plane
         self.candidate = candidate
         self._lane: Lane = plane.board.lane(candidate.server.id)
-        self._lane.in_flight += 1
+        self._taken_at = plane.clock()
+        self._lane.take(self._taken_at)
         self._upstream: Upstream | None = None
         self._dialling: asyncio.Task[None] | None = None
         self._relay: EventRelay | WholeAnswer | None = None
+        self._order: Order | None = None
         self._asked_usage = self._without_options = False
         self._silent_ticks = self._status = 0
         self._sent_at = 0.0
 
     def start(self) -> None:
+        """Send the client's own request; where this goes on with another's answer, one that is made for it first."""
+        leg = self._exchange.leg
+        if leg is None or leg.anew:
+            self._connect()
+        else:
+            self._dialling = self._plane.tasks.spawn(self._prepared(leg), name="prepare a continuation")
+
+    async def _prepared(self, leg: Leg) -> None:
+        exchange = self._exchange
+        try:
+            order = await self._plane.preparer.prepare(exchange.body, exchange.call.path, leg, self.candidate)
+        except NotContinuable:
+            self._dialling = None
+            self._fail(Failure.NOT_SERVED)
+        except Exception:
+            self._dialling = None
+            self._fail(Failure.OWN)
+            raise  # a bug: the keeper of tasks logs it
+        else:
+            self._dialling = None
+            if isinstance(order, Complete):
+                exchange.complete(order)
+            else:
+                self._order = order
+                self._connect()
+
+    def _connect(self) -> None:
         """Use a warm connection, or dial."""
         destination = self._plane.pool.destination(self.candidate.server)
         warm = destination.take()
@@ -81,7 +117,7 @@ class Errand(Listener):
         if self._dialling is not None:
             self._dialling.cancel()
             self._dialling = None
-        self._lane.in_flight -= 1
+        self._lane.give_back(self._plane.clock(), self._taken_at)
 
     def _dial(self, destination: Destination) -> None:
         self._dialling = self._plane.tasks.spawn(self._dialled(destination), name="dial a server")
@@ -109,13 +145,14 @@ class Errand(Listener):
         self._fail(failure)
 
     def _send(self, upstream: Upstream, destination: Destination) -> None:
-        exchange = self._exchange
+        exchange, order, model = self._exchange, self._order, self.candidate.model
+        call, path, body, seen = exchange.call, exchange.call.path, exchange.body, exchange.seen
         refused = self._without_options or self._lane.refuses_stream_options
         takes_options = exchange.wants_stream and not refused
         try:
-            body, self._asked_usage = forwarded_body(
-                exchange.body, exchange.seen, self.candidate.model, ask_usage=takes_options
-            )
+            if order is not None:
+                path, body, seen = order.path, order.body, peek(order.body, self._plane.limits.max_json_depth + 1)
+            body, self._asked_usage = forwarded_body(body, seen, model, ask_usage=takes_options)
         except RequestInvalid as error:
             upstream.abort()
             exchange.refuse(error)
@@ -123,9 +160,8 @@ class Errand(Listener):
         self._upstream, self._relay = upstream, None
         self._silent_ticks = 0
         self._sent_at = self._plane.clock()
-        call = exchange.call
         head = b"%b%b%b%bcontent-length: %d\r\n\r\n" % (
-            destination.head(call.path),
+            destination.head(path),
             call.request_id,
             call.via,
             call.trace.lines,

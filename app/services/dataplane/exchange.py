@@ -1,84 +1,76 @@
 """One request and its answer, over all attempts: what happens next?
 
-The exchange owns the client's side and carries out what the core decides. It is called by the client (``left``,
-``pause``, ``resume``), by its attempts and by the sweeper (``tick``); all of it is synchronous. Until an event or a
-whole answer went to the client, a failed attempt may be followed by one on another server, each server once. After
-that a break ends in a typed error event.
+The exchange carries out what the core decides. It is called by the client (``left``, ``pause``, ``resume``), by its
+attempts and by the sweeper (``tick``); all of it is synchronous. Until an event or a whole answer went to the client, a
+failed attempt may be followed by one on another server, each server once. After that a stream that breaks goes on at a
+server that can go on with it, or ends in a typed error event.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.services.core import retry, sse
-from app.services.core.errors import GatewayError, Internal, ServerMisbehaved, TooMany, TooSlow, error_event
-from app.services.core.outcome import CLIENT_LEFT, Outcome
-from app.services.core.plan import Forward, Refuse, plan
-from app.services.core.surfaces import STREAMING_PATHS
-from app.services.core.usage import Usage
+from app.services.core import retry
+from app.services.core.continuation.endings import closing
+from app.services.core.continuation.judgement import Complete, Impossible
+from app.services.core.errors import GatewayError, TooMany, TooSlow
+from app.services.core.outcome import Outcome
+from app.services.core.plan import Await, Forward, Queue, plan
+from app.services.core.usage import Usage, estimate
+from app.services.dataplane.answering import Answering
 from app.services.dataplane.attempt import Attempt
-from app.services.dataplane.reception import Call, error_reply
+from app.services.dataplane.onward import Leg, Onward
 
 if TYPE_CHECKING:
     from app.services.core.peek import Peek
+    from app.services.core.plan import Plan
     from app.services.core.retry import Failure
     from app.services.dataplane.plane import DataPlane
+    from app.services.dataplane.reception import Call
     from app.services.dataplane.sides import ClientSide
 
 __all__ = ["Exchange"]
 
 _NOTHING = Usage(0, 0, estimated=True)
-_JSON_LINE = b"content-type: application/json\r\n"
-_EVENT_LINES = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
 
 
-class Exchange:
+class Exchange(Answering):
     """One request. Made by ``DataPlane.begin``, which also routes it first.
 
-    ``body`` and ``seen`` are the client's request, as sent and as peeked; ``paused``: the client reads slowly;
-    ``quiet_ticks``: since when nothing was sent to it.
+    ``onward``: how its stream goes on when it breaks; None where it can't. ``awaits``: servers whose return it waits
+    for.
     """
 
     __slots__ = (
         "_age_ticks",
         "_attempt",
-        "_attempts",
-        "_committed",
-        "_done",
+        "_continuations",
         "_events",
         "_first_token_seconds",
+        "_give_up_at_ticks",
         "_plane",
         "_queue_error",
         "_queued",
         "_queued_at_ticks",
-        "_raw",
         "_sent",
         "_started_at",
-        "_tried",
-        "body",
-        "call",
-        "client",
-        "paused",
-        "quiet_ticks",
-        "seen",
-        "wants_stream",
+        "awaits",
+        "onward",
     )
 
     def __init__(self, plane: DataPlane, call: Call, body: bytes, seen: Peek, client: ClientSide) -> None:
+        super().__init__(call, body, seen, client)
         self._plane = plane
-        self.call = call
-        self.body = body
-        self.seen = seen
-        self.client = client
-        self._tried: list[str] = []
         self._attempt: Attempt | None = None
-        self._attempts = self._sent = self._events = 0
-        self._committed = self._raw = self._done = self._queued = self.paused = False
-        self._age_ticks = self.quiet_ticks = self._queued_at_ticks = 0
+        self._sent = self._events = self._age_ticks = self._queued_at_ticks = self._give_up_at_ticks = 0
+        self._continuations = 0
+        self._queued = False
         self._queue_error: GatewayError | None = None
-        self.wants_stream = bool(seen.stream) and call.path in STREAMING_PATHS
         self._started_at = plane.clock()
         self._first_token_seconds: float | None = None
+        self.awaits: tuple[str, ...] = ()
+        goes_on = self.wants_stream and plane.limits.max_continuations > 0 and (seen.choices or 1) == 1
+        self.onward = Onward() if goes_on else None
 
     @property
     def waits(self) -> bool:
@@ -86,37 +78,68 @@ class Exchange:
         return self._attempt is None and not self._done
 
     @property
-    def model(self) -> str:
-        """The model asked for."""
-        return self.seen.model
+    def leg(self) -> Leg | None:
+        """What the next server has to go on with; None for an answer that none has begun."""
+        return self.onward.leg if self.onward is not None else None
 
     # -- attempts
 
     def route(self, *, after: GatewayError | None = None) -> None:
         """Make the next attempt. ``after``: what the client hears instead, when no server is left to try."""
-        plane = self._plane
-        verdict = plan(self.seen.model, plane.snapshot, plane.board, self._tried, plane.clock(), plane.random)
-        if type(verdict) is Forward:
+        plane, limits = self._plane, self._plane.limits
+        verdict = self._plan()
+        if isinstance(verdict, Forward):
             candidate = verdict.candidate
-            self._queued = False
+            self._queued, self.awaits = False, ()
             self._tried.append(candidate.server.id)
             self._attempts += 1
             self._attempt = Attempt(self, plane, candidate)
             self._attempt.start()
-        elif type(verdict) is Refuse:
-            plane.look_again(verdict.look_again)
-            self._fail(after or verdict.error)
+        elif isinstance(verdict, Queue):
+            self.awaits = ()
+            self._wait(after, limits.queue_ticks if self.leg is None else limits.idle_ticks)
+        elif self.leg is not None:
+            self._hope(after or verdict.error)
+        elif isinstance(verdict, Await):
+            if not self.awaits:
+                self._queued = False  # this wait has a time of its own
+            self.awaits = verdict.server_ids
+            self._wait(after or verdict.error, limits.return_ticks)
         else:
-            self._wait(after)
+            self._fail(after or verdict.error)
 
-    def _wait(self, after: GatewayError | None) -> None:
+    def _plan(self) -> Plan:
+        plane, onward = self._plane, self.onward
+        now = plane.clock()
+        if onward is None or onward.leg is None:
+            return plan(self.seen.model, plane.snapshot, plane.board, self._tried, now, plane.random)
+        return plan(
+            self.seen.model, plane.snapshot, plane.board, onward.shut_out, now, plane.random, select=onward.select
+        )
+
+    def _hope(self, error: GatewayError) -> None:
+        """A begun stream waits for a server that may yet be able to take over, as long as one may be silent."""
+        onward = self.onward
+        hopes = onward.hopes(self._plane.snapshot.routes.get(self.model)) if onward is not None else ()
+        if hopes:
+            self.awaits = hopes
+            self._wait(error, self._plane.limits.idle_ticks)
+        else:
+            self._fail(error, "no other server of this model can go on with an answer")
+
+    def _wait(self, after: GatewayError | None, patience_ticks: int) -> None:
         """Wait for a place. What an earlier attempt failed of is kept: the client hears it if none comes free."""
         if not self._queued:
             self._queued = True
             self._queue_error = after
             self._queued_at_ticks = self._age_ticks
+        self._give_up_at_ticks = self._queued_at_ticks + patience_ticks
         if not self._plane.queue(self):
             self._fail(after or self._busy("the queue is full"))
+
+    def turned_away(self) -> None:
+        """Another has a better right to wait."""
+        self._fail(self._queue_error or self._busy("the queue is full"))
 
     def others_left(self) -> bool:
         """Whether a server that was not tried yet has the model."""
@@ -124,80 +147,77 @@ class Exchange:
         others = (*route.ready, *route.standby) if route else ()
         return any(candidate.server.id not in self._tried for candidate in others)
 
+    def returned(self, server_id: str) -> None:
+        """A server that was down is well again."""
+        if self.onward is not None:
+            self.onward.returned(server_id)
+
     def attempt_failed(self, failure: Failure, status: int | None, retry_after_seconds: int | None) -> None:
-        """Go elsewhere, if nothing of an answer went out yet and another server may be tried."""
+        """Go elsewhere, if nothing of an answer went out yet and another server may be tried; or go on there."""
         attempt = self._attempt
         if self._done or attempt is None:
             return
         error = retry.final_error(failure, status, self.model, retry_after_seconds)
-        self._sent += not retry.costs_nothing(failure)
-        limits, budget = self._plane.limits, self._plane.budget
-        if attempt.relaying or not retry.may_move_on(failure, self._sent, limits.max_attempts, budget):
+        if attempt.relaying:
+            self._go_on(attempt, error)
+        elif self.leg is not None:
+            self._leg_failed(attempt, failure, error)
+        else:
+            self._sent += not retry.costs_nothing(failure)
+            limits, budget = self._plane.limits, self._plane.budget
+            if retry.may_move_on(failure, self._sent, limits.max_attempts, budget):
+                self._close_attempt()
+                self.route(after=error)
+            else:
+                self._fail(error)
+
+    # -- a stream that broke
+
+    def _go_on(self, attempt: Attempt, error: GatewayError) -> None:
+        """Carry a begun stream on elsewhere; end it where that can't be."""
+        onward, limits = self.onward, self._plane.limits
+        if onward is None:
+            self._fail(error, "" if not self.wants_stream else "an answer of this kind can't go on elsewhere")
+            return
+        verdict = onward.broke(self.body, self.call.path, attempt.candidate)
+        if isinstance(verdict, Impossible):
+            self._fail(error, verdict.reason)
+        elif isinstance(verdict, Complete):
+            self.complete(verdict)
+        elif onward.breaks > limits.max_continuations:
+            self._fail(error, f"it broke {onward.breaks} times")
+        else:
+            self._continuations += 1
+            self._close_attempt()
+            self.route(after=error)
+
+    def _leg_failed(self, attempt: Attempt, failure: Failure, error: GatewayError) -> None:
+        """Another server did not take over: ask the next one. This draws nothing from the budget of retries."""
+        onward = self.onward
+        if onward is None:  # there is no leg without it
             self._fail(error)
+            return
+        onward.shut_out.append(attempt.candidate.server.id)
+        onward.sent += not retry.costs_nothing(failure)
+        if onward.sent >= self._plane.limits.max_attempts:
+            self._fail(error, "the servers that were asked to go on with it did not")
             return
         self._close_attempt()
         self.route(after=error)
 
-    def refuse(self, error: GatewayError) -> None:
-        """End with an error that is the client's own."""
-        self._fail(error)
+    def complete(self, verdict: Complete) -> None:
+        """All of the answer went out; only the end of the stream is missing."""
+        onward = self.onward
+        if onward is None or onward.asked is None or self._done:
+            return
+        delivered = onward.journal.delivered()
+        usage = estimate(len(self.body), delivered.tokens)
+        self.finish_events(closing(onward.asked, delivered, verdict.finish_reason, usage), usage)
 
-    # -- the answer, as the attempt hands it over
-
-    def pass_events(self, block: bytes) -> None:
-        """Send whole events."""
-        self.quiet_ticks = 0
-        if self._committed:
-            self.client.write(block)
-        else:
-            self._committed = True
-            self.client.respond(200, self._lines(_EVENT_LINES), block, more=True)
-
-    def finish_events(self, rest: bytes, usage: Usage) -> None:
-        """Send the last events and end the stream."""
-        if rest and not self._committed:
-            self.pass_events(rest)
-            rest = b""
-        self.client.end(rest)
-        self._finish(200, usage, None)
-
-    def finish_whole(self, status: int, body: bytes, usage: Usage | None, error_code: str | None) -> None:
-        """Send a whole answer, or the server's refusal. A stream that was opened by a ping gets it as an event."""
-        if self._committed:
-            self.client.end(b"data: %b\n\n" % body)
-        else:
-            self._committed = True
-            self.client.respond(status, self._lines(_JSON_LINE), body, more=False)
-        self._finish(status, usage, error_code)
-
-    def pass_large(self, status: int, body: bytes) -> None:
-        """Begin an answer that is too large to hold."""
-        self._committed = self._raw = True
-        self.client.respond(status, self._lines(_JSON_LINE), body, more=True)
-
-    def pass_bytes(self, data: bytes) -> None:
-        """Send more of it."""
-        self.client.write(data)
-
-    def finish_large(self, status: int, usage: Usage) -> None:
-        """End it."""
-        self.client.end()
-        self._finish(status, usage, None)
-
-    def _lines(self, content_lines: bytes) -> bytes:
-        return b"%bx-gateway-server-id: %b\r\nx-gateway-attempts: %d\r\n%b" % (
-            self.call.lines,
-            self._tried[-1].encode(),
-            self._attempts,
-            content_lines,
-        )
+    def _delivered_tokens(self) -> int:
+        return self.onward.journal.delivered().tokens if self.onward is not None else self._events
 
     # -- the client's side
-
-    def left(self) -> None:
-        """The client closed its connection: stop the work upstream at once."""
-        if not self._done:
-            self._finish(CLIENT_LEFT, None, "client_left")
 
     def pause(self) -> None:
         """The client reads slowly: stop reading from the server."""
@@ -210,22 +230,6 @@ class Exchange:
         self.paused = False
         if self._attempt is not None:
             self._attempt.resume()
-
-    def stalled(self) -> None:
-        """A client that has read nothing for so long holds a place on a server: end it."""
-        if not self._done:
-            self.client.cut()
-            self._finish(CLIENT_LEFT, None, "client_stalled")
-
-    def crashed(self) -> None:
-        """A bug was met: end with an error that owns up to it."""
-        if not self._done:
-            self._fail(Internal("The gateway failed on this request. Its log says more."))
-
-    def shut(self) -> None:
-        """The gateway is going down and the time to drain has passed."""
-        if not self._done:
-            self._fail(ServerMisbehaved("The gateway is shutting down. Send the request again.", code="shutting_down"))
 
     # -- time
 
@@ -240,24 +244,17 @@ class Exchange:
             return
         if self._age_ticks > limits.request_ticks:
             self._fail(TooSlow("The request took longer than the gateway allows. Ask for a shorter answer."))
-        elif self._attempt is None and self._age_ticks - self._queued_at_ticks > limits.queue_ticks:
+        elif self._attempt is None and self._age_ticks >= self._give_up_at_ticks:
             self._fail(self._queue_error or self._busy("none got free in time"))
         elif not self.paused:
             if self._attempt is not None:
                 self._attempt.tick()
             self._keep_alive(limits.keepalive_ticks)
 
-    def _keep_alive(self, keepalive_ticks: int) -> None:
-        """Keep a silent stream alive, from before its first event on."""
-        self.quiet_ticks += 1
-        if self.quiet_ticks <= keepalive_ticks or not self.wants_stream or self._done:
-            return
-        self.quiet_ticks = 0
-        if self._committed:
-            self.client.write(sse.PING)
-        else:
-            self._committed = True
-            self.client.respond(200, self.call.lines + _EVENT_LINES, sse.PING, more=True)
+    def judged(self, server_id: str, *, alive: bool) -> None:
+        """Hear whether a server that fell silent still answers a check."""
+        if self._attempt is not None and self._attempt.candidate.server.id == server_id:
+            self._attempt.judged(alive=alive)
 
     # -- the end
 
@@ -266,23 +263,12 @@ class Exchange:
         message = f"Every server of model '{self.model}' is busy and {why}. Try again in {wait} seconds."
         return TooMany(message, retry_after_seconds=wait)
 
-    def _fail(self, error: GatewayError) -> None:
-        """End with an error: a status where nothing was sent yet, else an error event, else a cut."""
-        if not self._committed:
-            reply = error_reply(error, self.call.lines)
-            attempts = b"x-gateway-attempts: %d\r\n" % self._attempts if self._attempts else b""
-            self.client.respond(reply.status, reply.lines + attempts, reply.body, more=False)
-        elif self._raw or self.paused:
-            self.client.cut()  # one who does not read will not read this either
-        else:
-            self.client.end(error_event(error))
-        self._finish(error.status, None, error.code)
-
     def _close_attempt(self) -> None:
         """Give the place on the server back; the next in the queue may have it."""
         attempt, self._attempt = self._attempt, None
         if attempt is not None:
-            self._first_token_seconds = attempt.first_token_seconds
+            if self._first_token_seconds is None:
+                self._first_token_seconds = attempt.first_token_seconds
             self._events += attempt.events
             attempt.close()
             self._plane.place_freed()
@@ -311,5 +297,7 @@ class Exchange:
             self._events,
             call.trace.own,
             call.trace.parent,
+            self._continuations,
         )
+        self.onward = None
         plane.finished(self, outcome)

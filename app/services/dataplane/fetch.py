@@ -1,4 +1,4 @@
-"""One small GET to a model server, for checks: on a fresh connection, through the same dial as all traffic."""
+"""One small request of the gateway's own to a model server: on a fresh connection, by the same dial as all traffic."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.services.dataplane.upstream import Upstream
-from app.services.dataplane.wire import get_head
+from app.services.dataplane.wire import get_head, own_post_head
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,6 +104,29 @@ class Fetcher:
             ConnectFailed: no connection.
             AnswerBroken: no whole, valid answer within the timeout and the limit.
         """
+        head = get_head(endpoint, path, api_key, self._via)
+        return await self._exchange(endpoint, head, b"", timeout_seconds, limit_bytes)
+
+    async def post(
+        self,
+        endpoint: Endpoint,
+        path: str,
+        body: bytes,
+        *,
+        api_key: str | None,
+        timeout_seconds: float,
+        limit_bytes: int = DEFAULT_LIMIT_BYTES,
+    ) -> FetchedAnswer:
+        """Send JSON to ``path`` and return the answer once it is whole, events too. Raises as ``get`` does.
+
+        Whoever gives up waiting closes the connection, which also stops a generation.
+        """
+        head = own_post_head(endpoint, path, api_key, self._via, len(body))
+        return await self._exchange(endpoint, head, body, timeout_seconds, limit_bytes)
+
+    async def _exchange(
+        self, endpoint: Endpoint, head: bytes, body: bytes, timeout_seconds: float, limit_bytes: int
+    ) -> FetchedAnswer:
         started = time.monotonic()
         deadline = asyncio.get_running_loop().time() + timeout_seconds
         try:
@@ -111,13 +134,13 @@ class Fetcher:
                 upstream = await self._link.dial(endpoint, lambda: Upstream(_forget))
                 collector = _Collector(limit_bytes)
                 try:
-                    upstream.send(collector, get_head(endpoint, path, api_key, self._via), b"")
-                    status, headers, body = await collector.done
+                    upstream.send(collector, head, body)
+                    status, headers, answer = await collector.done
                 finally:
                     upstream.abort()
         except TimeoutError:
             raise AnswerBroken(f"no answer within {timeout_seconds:g} s") from None
-        return FetchedAnswer(status, headers, body, (time.monotonic() - started) * 1000)
+        return FetchedAnswer(status, headers, answer, (time.monotonic() - started) * 1000)
 
 
 def _forget(_upstream: Upstream, _reusable: bool) -> None:  # noqa: FBT001 - the signature is Upstream's

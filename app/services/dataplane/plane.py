@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from random import random
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from app.services.core.board import Board
 from app.services.core.errors import GatewayError
@@ -15,60 +15,28 @@ from app.services.core.retry import RetryBudget
 from app.services.core.snapshot import EMPTY, Snapshot, recovered
 from app.services.core.usage import Usage
 from app.services.dataplane.batch import Batch
+from app.services.dataplane.doubts import Doubts
 from app.services.dataplane.exchange import Exchange
 from app.services.dataplane.pool import Pool
 from app.services.dataplane.reception import Call, Reception, Reply, error_reply
+from app.services.dataplane.waiting_room import WaitingRoom
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Iterable
 
+    from app.services.core.snapshot import Candidate
     from app.services.dataplane.link import Link
+    from app.services.dataplane.neighbours import Observer, Spawner, Unread, Waiting
+    from app.services.dataplane.onward import Preparer
     from app.services.dataplane.patience import Patience
     from app.services.dataplane.sides import Bounds, ClientSide, Limits
 
-__all__ = ["TICK_SECONDS", "DataPlane", "Observer", "Spawner", "Unread", "Waiting"]
+__all__ = ["TICK_SECONDS", "DataPlane"]
 
 TICK_SECONDS = 0.1
 _TICKS_PER_LOOK = 10
 _NO_USAGE = Usage(0, 0)
 _logger = logging.getLogger("gateway.plane")
-
-
-class Observer(Protocol):
-    """Who is told what the data plane sees. Every call is synchronous and quick."""
-
-    def finished(self, outcome: Outcome) -> None:
-        """A request has ended."""
-
-    def dial_failed(self, server_id: str, reason: str) -> None:
-        """Traffic could not connect to a server."""
-
-    def look_again(self, server_id: str) -> None:
-        """A check of this server is wanted soon."""
-
-    def answer_unusable(self, request_id: str, server_id: str, reason: str) -> None:
-        """A server's answer broke off or made no sense."""
-
-
-class Spawner(Protocol):
-    """Starts tasks and keeps them."""
-
-    def spawn(self, coroutine: Coroutine[Any, Any, None], *, name: str) -> Any:
-        """Start a named task; its failure is logged."""
-
-
-class Waiting(Protocol):
-    """A connection whose request is not whole yet: a slow one is closed in time."""
-
-    def tick(self) -> None:
-        """Grow older by one tick."""
-
-
-class Unread(Protocol):
-    """A client that has yet to read something, however little."""
-
-    def tick_unread(self, patience: Patience, limit_ticks: int) -> int:
-        """Grow older by one tick; tell how many bytes still wait here to be read."""
 
 
 class DataPlane:
@@ -83,6 +51,7 @@ class DataPlane:
         bounds: Bounds,
         tasks: Spawner,
         observer: Observer,
+        preparer: Preparer,
         pool_keepalive_ticks: int,
         retry_ratio: float,
         clock: Callable[[], float] = time.monotonic,
@@ -92,8 +61,11 @@ class DataPlane:
         self.link = link
         self.reception = reception
         self.limits = limits
+        self.soonest_ticks = limits.soonest_ticks
         self.bounds = bounds
         self.tasks = tasks
+        self.preparer = preparer
+        self.tick_seconds = TICK_SECONDS
         self.clock = clock
         self.wall_clock = wall_clock
         self.random = draw
@@ -112,9 +84,9 @@ class DataPlane:
         self.client_connections = 0
         """How many clients are connected to the door; 0 behind another ASGI server."""
         self._observer = observer
+        self._doubts = Doubts(observer, tasks, self._judged)
         self._running: set[Exchange] = set()
-        self._queue: dict[Exchange, None] = {}  # in order of arrival, and quick to leave
-        self._pumping = False
+        self._queue = WaitingRoom(limits.queue_size)
         self._turns = 0
 
     @property
@@ -129,12 +101,19 @@ class DataPlane:
 
     def install(self, snapshot: Snapshot) -> None:
         """Swap the snapshot. Requests that run go on; those that wait may find a place."""
-        for server_id in recovered(self.snapshot, snapshot):
-            self.board.lane(server_id).cleared()
+        back = recovered(self.snapshot, snapshot)
         self.snapshot = snapshot
         self.pool.install(snapshot)
         self.board.keep(snapshot.servers)
+        for server_id in back:
+            self.returned(server_id)
         self.place_freed()
+
+    def returned(self, server_id: str) -> None:
+        """A server that was down or shut out has passed a check: it may be used again, gently at first."""
+        self.board.lane(server_id).returned(self.clock())
+        for exchange in self._queue:
+            exchange.returned(server_id)
 
     def begin(self, call: Call, body: bytes, client: ClientSide) -> Exchange | None:
         """Start an exchange; None when the body is refused, which the client has then been told."""
@@ -145,7 +124,7 @@ class DataPlane:
             client.respond(reply.status, reply.lines, reply.body, more=False)
             self.replied(reply, call.principal.key_id)
             return None
-        self.budget.request()
+        self.budget.request(self.clock())
         exchange = Exchange(self, call, body, seen, client)
         self._running.add(exchange)
         exchange.route()
@@ -175,29 +154,12 @@ class DataPlane:
     # -- called by exchanges
 
     def queue(self, exchange: Exchange) -> bool:
-        """Let an exchange wait for a place, in order of arrival; False when the queue is full."""
-        if len(self._queue) >= self.limits.queue_size:
-            return False
-        self._queue[exchange] = None
-        return True
+        """Let an exchange wait for a place; False when the queue is full."""
+        return self._queue.join(exchange)
 
     def place_freed(self) -> None:
-        """Let those that wait try again, in order. One that still finds no place goes back to where it stood."""
-        if not self._queue or self._pumping:
-            return
-        self._pumping = True
-        full: set[str] = set()
-        try:
-            for exchange in list(self._queue):
-                if exchange.model in full or exchange not in self._queue:
-                    continue
-                exchange.route()
-                if exchange.waits:
-                    full.add(exchange.model)
-                else:
-                    self._queue.pop(exchange, None)
-        finally:
-            self._pumping = False
+        """Let those that wait try again."""
+        self._queue.place_freed()
 
     def look_again(self, server_ids: Iterable[str]) -> None:
         """Ask for checks of servers that might be back."""
@@ -212,11 +174,27 @@ class DataPlane:
         """Report an answer that broke off."""
         self._observer.answer_unusable(call.request_id.decode("latin-1"), server_id, reason)
 
+    def rejected(self, server_id: str, status: int, asked_at: float) -> None:
+        """Report that a server refuses our key."""
+        self._observer.rejected(server_id, status, asked_at=asked_at)
+
+    def continuation_refused(self, candidate: Candidate) -> None:
+        """Report that a server would not go on with an answer."""
+        self._observer.continuation_refused(candidate.server.id, candidate.model.upstream_name)
+
+    def doubt(self, server_id: str) -> None:
+        """Have a silent server asked whether it lives; those who wait for it are told."""
+        self._doubts.ask(server_id)
+
+    def _judged(self, server_id: str, alive: bool) -> None:  # noqa: FBT001 - a callback
+        for exchange in list(self._running):
+            exchange.judged(server_id, alive=alive)
+
     def finished(self, exchange: Exchange, outcome: Outcome) -> None:
         """Forget an exchange and report what became of it."""
         self._running.discard(exchange)
-        if self._queue:
-            self._queue.pop(exchange, None)
+        if len(self._queue):
+            self._queue.leave(exchange)
         self._observer.finished(outcome)
 
     # -- time
@@ -230,6 +208,7 @@ class DataPlane:
                 _logger.exception("An exchange failed on a tick")
                 exchange.crashed()
         self.place_freed()
+        self._redial()
         for connection in list(self.waiting):
             connection.tick()
         limit_ticks = self.limits.idle_ticks
@@ -239,6 +218,12 @@ class DataPlane:
         self._turns += 1
         if self._turns % _TICKS_PER_LOOK == 0:
             self.descriptors.look()
+
+    def _redial(self) -> None:
+        """Look for those that requests wait for. How often a server is really asked is for the observer to say."""
+        awaited = self._queue.awaited() if len(self._queue) else []
+        if awaited:
+            self._observer.redial(awaited)
 
     def shut(self) -> None:
         """End what still runs with an error that says so, and close every connection to a server."""

@@ -55,5 +55,17 @@ class Limits:
     max_attempts: int
     max_json_depth: int
     hold_bytes: int
+    suspect_ticks: int = 30
+    """After so long a silence a server is asked whether it lives, where its own ways give no longer time."""
+    return_ticks: int = 9
+    """How long a new request waits for a server to come back where none is there: its error comes within a second."""
+    max_continuations: int = 3
+    """How often a stream may go on elsewhere; 0 where it may not at all."""
+    hold_tool_calls: bool = True
     held_bytes: int = 256 * 1024 * 1024
     """Beyond this no more is held: so much may answers take together that are held, or wait for slow clients."""
+
+    @property
+    def soonest_ticks(self) -> int:
+        """Before so long a silence of a server nothing has to be done about it."""
+        return min(self.suspect_ticks, self.idle_ticks, self.first_token_ticks, self.request_ticks)

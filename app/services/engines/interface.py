@@ -13,7 +13,17 @@ from itertools import islice
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from app.services.core.types import DiscoveredModel
-from app.services.engines.reading import NotJson, Path, count_at, decode, entries, is_model_name, readable, text_at
+from app.services.engines.reading import (
+    NotJson,
+    Path,
+    count_at,
+    decode,
+    entries,
+    is_model_name,
+    readable,
+    text_at,
+    value_at,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -22,6 +32,8 @@ __all__ = ["MAX_MODELS", "Engine", "Evidence", "header_starts", "looks_like_html
 
 MAX_MODELS: Final = 1000
 """Models taken from one list; the rest is left out."""
+MAX_TOKENS: Final = 10**9
+"""A count beyond it is nonsense."""
 
 COMMON_ERROR_PATHS: Final[tuple[Path, ...]] = (
     ("error", "message"),
@@ -86,6 +98,29 @@ class Engine(ABC):
     def lacking(self, expected: Iterable[str], listed: Collection[str]) -> list[str]:
         """Return the expected names that the server does not answer to, each once, in the order given."""
         return [name for name in dict.fromkeys(expected) if name not in listed]
+
+    def count_request(self, model: str, text: str) -> tuple[str, bytes] | None:  # noqa: ARG002 - for overrides
+        """Make the POST that has a text cut into tokens, with no special ones added.
+
+        Args:
+            model: as the server calls it.
+            text: what is to be counted.
+
+        Returns:
+            The path, beside ``/v1`` and not below it, and the JSON body; None for an engine that has no such route.
+        """
+        return None
+
+    def count_in(self, answer: bytes) -> int | None:
+        """Read how many tokens an answer to ``count_request`` tells of; None if it tells of none."""
+        try:
+            document = decode(answer)
+        except NotJson:
+            return None
+        count, tokens = value_at(document, ("count",)), value_at(document, ("tokens",))
+        if isinstance(count, int) and not isinstance(count, bool) and 0 <= count <= MAX_TOKENS:
+            return count
+        return len(tokens) if isinstance(tokens, list) else None
 
     def error_message(self, status: int, body: bytes) -> str:
         """Return a short text for a person: what the error's body says, else what the status is called.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from app.services.engines.interface import Engine, Evidence, header_starts, owner
 
 if TYPE_CHECKING:
@@ -32,3 +34,8 @@ class LlamaCpp(Engine):
         aliases = entry.get("aliases")
         if isinstance(aliases, list):
             yield from aliases
+
+    def count_request(self, model: str, text: str) -> tuple[str, bytes] | None:
+        """By ``/tokenize``; the model is for a router of several."""
+        asked = {"model": model, "content": text, "add_special": False, "parse_special": False}
+        return "/tokenize", msgspec.json.encode(asked)

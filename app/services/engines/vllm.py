@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from app.services.engines.interface import Engine, Evidence, owner
 
 __all__ = ["Vllm"]
@@ -20,3 +22,7 @@ class Vllm(Engine):
     def recognises(self, evidence: Evidence) -> bool:
         """By the owner of its models."""
         return owner(evidence) == "vllm"
+
+    def count_request(self, model: str, text: str) -> tuple[str, bytes] | None:
+        """By ``/tokenize``."""
+        return "/tokenize", msgspec.json.encode({"model": model, "prompt": text, "add_special_tokens": False})

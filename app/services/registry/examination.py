@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from app.services.core.types import Endpoint, ModelEntry
+    from app.services.registry.records import ServerRecord
     from app.services.registry.specification import ServerSpec
 
-__all__ = ["Examined", "Inspector", "examine"]
+__all__ = ["Examined", "Inspector", "examine", "revised"]
 
 RETRY_AFTER_SECONDS: Final = 5
 
@@ -46,12 +47,16 @@ class Inspector(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """A server that is fit: what it serves, what it is, and the check that showed it."""
+    """A server that is fit: what it serves, what it is, and the check that showed it.
+
+    ``version`` is the engine's own; empty where it was not told.
+    """
 
     models: tuple[ModelEntry, ...]
     engine: str
     check: CheckRecord
     health: HealthState
+    version: str = ""
 
     def after(self, before: HealthState) -> HealthState:
         """The state of a server that was known before: the time of its last transition stays if it was healthy."""
@@ -83,6 +88,35 @@ async def examine(inspector: Inspector, endpoint: Endpoint, spec: ServerSpec, no
         engine=inspection.engine,
         check=CheckRecord(now, ok=True, latency_ms=inspection.latency_ms),
         health=advance(HealthState(), event_from(replace(inspection, reason="")), now, Thresholds()),
+        version=inspection.version,
+    )
+
+
+def revised(
+    record: ServerRecord,
+    *,
+    spec: ServerSpec,
+    endpoint: Endpoint,
+    examined: Examined | None,
+    key_given: bool,
+    now: datetime,
+) -> ServerRecord:
+    """Return the record as the description has it; holds stay as they are, models unless they were examined."""
+    return replace(
+        record,
+        endpoint=endpoint,
+        models=examined.models if examined else record.models,
+        engine=examined.engine if examined else record.engine,
+        api_key=spec.api_key if key_given else record.api_key,
+        key_unreadable=record.key_unreadable and not key_given,
+        discovers_models=spec.models is None,
+        max_concurrency=spec.max_concurrency,
+        priority=spec.priority,
+        weight=spec.weight,
+        share=spec.share,
+        capabilities=spec.capabilities,
+        metadata=spec.metadata,
+        updated_at=now,
     )
 
 

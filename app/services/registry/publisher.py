@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Protocol
 
 from app.services.registry.records import next_expiry, to_server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
     from datetime import datetime
 
     from app.services.core.health import HealthState
     from app.services.core.types import Server
-    from app.services.registry.records import ServerRecord
+    from app.services.registry.records import Findings, ServerRecord
 
 __all__ = ["HealthStates", "Publisher"]
+
+_NOTHING_FOUND: Final[Findings] = MappingProxyType({})
 
 
 class HealthStates(Protocol):
@@ -40,10 +43,20 @@ class Publisher:
         self._install = install
         self._due_at: datetime | None = None
 
-    def publish(self, records: Collection[ServerRecord], now: datetime) -> None:
-        """Install the servers as they are at this moment."""
+    def publish(
+        self,
+        records: Collection[ServerRecord],
+        now: datetime,
+        findings: Mapping[str, Findings] = MappingProxyType({}),
+    ) -> None:
+        """Install the servers as they are at this moment; ``findings`` by server id."""
         self._due_at = next_expiry(records, now)
-        self._install(tuple(to_server(record, self._states.state(record.id), now) for record in records))
+        self._install(
+            tuple(
+                to_server(record, self._states.state(record.id), now, findings.get(record.id, _NOTHING_FOUND))
+                for record in records
+            )
+        )
 
     def is_due(self, now: datetime) -> bool:
         """Whether a hold has run out since the last time, so that routing sees too few servers."""

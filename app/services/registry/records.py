@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from app.services.core.continuation.ability import UNJUDGED, Ability
 from app.services.core.types import Endpoint, ModelEntry, Server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from datetime import datetime
 
     from app.services.core.health import CheckRecord, HealthState
 
-__all__ = ["NO_HOLD", "UNREADABLE_KEY", "Hold", "LoadedServer", "ServerRecord", "next_expiry", "reason_of", "to_server"]
+__all__ = [
+    "NO_HOLD",
+    "UNREADABLE_KEY",
+    "Finding",
+    "Findings",
+    "Hold",
+    "LoadedServer",
+    "ServerRecord",
+    "next_expiry",
+    "reason_of",
+    "still_valid",
+    "to_server",
+]
 
 UNREADABLE_KEY: Final = "stored key cannot be decrypted: set api_key anew"
 """What an owner reads when the encryption key is not the one that the server's key was stored with."""
@@ -37,6 +52,18 @@ class Hold:
 
 
 NO_HOLD: Final = Hold()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What probes found of how a model goes on with broken answers; ``probed_at`` is None while none has ended."""
+
+    ability: Ability = UNJUDGED
+    probed_at: datetime | None = None
+
+
+Findings = Mapping[str, Finding]
+"""Of one server, by what it calls its models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +113,39 @@ class ServerRecord:
 
 @dataclass(frozen=True, slots=True)
 class LoadedServer:
-    """One server as the database gives it at the start: the record, its last known health, its checks newest first."""
+    """One server as the database gives it at the start.
+
+    The record, its last known health, its checks newest first, and how it goes on with broken answers.
+    """
 
     record: ServerRecord
     health: HealthState
     history: tuple[CheckRecord, ...] = ()
+    findings: Findings = field(default_factory=dict)
 
 
-def to_server(record: ServerRecord, health: HealthState, now: datetime) -> Server:
+def still_valid(findings: Findings, before: ServerRecord, after: ServerRecord, version: str) -> Findings:
+    """Return what still holds after a change: nothing at another endpoint or of another engine or version.
+
+    Args:
+        findings: what was found of the server's models.
+        before: the server as that was found.
+        after: the server as it is to be.
+        version: of the engine, as seen just now; empty where it was not asked for or told.
+    """
+    if after.endpoint != before.endpoint or after.engine != before.engine:
+        return {}
+    served = {model.upstream_name for model in after.models}
+    return {
+        name: finding
+        for name, finding in findings.items()
+        if name in served and not (version and finding.ability.version and finding.ability.version != version)
+    }
+
+
+def to_server(
+    record: ServerRecord, health: HealthState, now: datetime, findings: Findings = MappingProxyType({})
+) -> Server:
     """Say what routing sees of a server at this moment."""
     return Server(
         id=record.id,
@@ -110,6 +162,8 @@ def to_server(record: ServerRecord, health: HealthState, now: datetime) -> Serve
         quarantined=record.quarantined.in_force(now),
         blocked=record.blocked.in_force(now),
         draining=record.draining.in_force(now),
+        misconfigured=health.misconfigured,
+        abilities={name: finding.ability for name, finding in findings.items()},
     )
 
 

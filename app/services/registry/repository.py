@@ -14,18 +14,27 @@ from sqlalchemy.exc import IntegrityError
 from app.services.core.errors import EndpointRefused
 from app.services.core.health import CheckRecord
 from app.services.registry.records import LoadedServer
-from app.services.registry.rows import health_of, health_row, model_rows, record_of, server_row, storable
-from app.services.registry.tables import health_checks, model_servers, server_models
+from app.services.registry.rows import (
+    finding_of,
+    finding_row,
+    health_of,
+    health_row,
+    model_rows,
+    record_of,
+    server_row,
+    storable,
+)
+from app.services.registry.tables import continuation_findings, health_checks, model_servers, server_models
 from app.utils.logger import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from app.services.core.health import HealthState
-    from app.services.registry.records import ServerRecord
+    from app.services.registry.records import Finding, ServerRecord
     from app.services.registry.secrets import SecretBox
     from app.utils.database import Database
 
@@ -51,12 +60,13 @@ class ServerRepository:
         self._box = box
 
     async def load(self) -> list[LoadedServer]:
-        """Read all live servers, oldest first, each with its last known health and its checks, newest first."""
+        """Read all live servers, oldest first, each with its last known health and all else that is known of it."""
         living = model_servers.c.deleted_at.is_(None)
         async with self._database.read() as connection:
             servers = (await connection.execute(sa.select(model_servers).where(living).order_by(*_BY_AGE))).mappings()
             models = await _grouped(connection, sa.select(server_models).order_by(server_models.c.position))
             checks = await _grouped(connection, _LATEST_CHECKS)
+            findings = await _grouped(connection, sa.select(continuation_findings))
         loaded = []
         for row in map(dict, servers):
             try:
@@ -65,7 +75,7 @@ class ServerRepository:
                 logger.exception("A stored server is left out: its endpoint is no longer accepted", server_id=row["id"])
                 continue
             history = tuple(map(_check_of, checks[record.id]))
-            loaded.append(LoadedServer(record, health_of(row), history))
+            loaded.append(LoadedServer(record, health_of(row), history, _findings_of(findings[record.id])))
         return loaded
 
     async def insert(self, record: ServerRecord, health: HealthState, check: CheckRecord) -> None:
@@ -81,9 +91,16 @@ class ServerRepository:
             await connection.execute(sa.insert(health_checks), _check_row(record.id, check))
 
     async def update(
-        self, record: ServerRecord, health: HealthState | None = None, check: CheckRecord | None = None
+        self,
+        record: ServerRecord,
+        health: HealthState | None = None,
+        check: CheckRecord | None = None,
+        *,
+        findings_of: Collection[str] = (),
     ) -> None:
         """Store a changed server; its health too if it was examined. Its models are replaced.
+
+        What was found of them is kept of those that ``findings_of`` names, by what the server calls them.
 
         Raises:
             EndpointTaken: another live server has the endpoint.
@@ -93,8 +110,22 @@ class ServerRepository:
             await _guarded(connection, sa.update(model_servers).where(model_servers.c.id == record.id).values(row))
             await connection.execute(sa.delete(server_models).where(server_models.c.server_id == record.id))
             await connection.execute(sa.insert(server_models), model_rows(record))
+            await connection.execute(_outdated(record.id, findings_of))
             if check is not None:
                 await connection.execute(sa.insert(health_checks), _check_row(record.id, check))
+
+    async def save_finding(self, server_id: str, upstream_name: str, finding: Finding) -> None:
+        """Store what was found of a model, in place of what was known. Servers that were purged are passed over."""
+        key = {"server_id": server_id, "upstream_name": storable(upstream_name)}
+        async with self._database.write() as connection:
+            if server_id in await _known(connection, [server_id]):
+                await connection.execute(sa.delete(continuation_findings).filter_by(**key))
+                await connection.execute(sa.insert(continuation_findings), key | finding_row(finding))
+
+    async def drop_findings(self, server_id: str, *, except_of: Collection[str] = ()) -> None:
+        """Forget what was found of a server's models, but of those that are named."""
+        async with self._database.write() as connection:
+            await connection.execute(_outdated(server_id, except_of))
 
     async def remove(self, server_id: str, now: datetime) -> None:
         """Mark a server as removed: its history stays, its endpoint is free again, its stored key is gone."""
@@ -172,6 +203,12 @@ _PRUNE: Final = sa.delete(health_checks).where(
 )
 
 
+def _outdated(server_id: str, kept: Collection[str]) -> sa.Delete:
+    """Delete what was found of a server's models, but of those that are kept."""
+    findings = sa.delete(continuation_findings).where(continuation_findings.c.server_id == server_id)
+    return findings.where(continuation_findings.c.upstream_name.not_in([storable(name) for name in kept]))
+
+
 async def _guarded(connection: AsyncConnection, statement: sa.Insert | sa.Update) -> None:
     """Run a statement whose only constraint to fail is the one on live endpoints."""
     try:
@@ -191,6 +228,19 @@ async def _grouped(connection: AsyncConnection, statement: sa.Select[Any]) -> de
     for row in (await connection.execute(statement)).mappings():
         groups[row["server_id"]].append(dict(row))
     return groups
+
+
+def _findings_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, Finding]:
+    """Read what was found of a server's models, by what it calls them. What can't be read is found anew."""
+    findings: dict[str, Finding] = {}
+    for row in rows:
+        try:
+            findings[row["upstream_name"]] = finding_of(row)
+        except ValueError:
+            logger.warning(
+                "What was found of a server's model can't be read, and is found anew", server_id=row["server_id"]
+            )
+    return findings
 
 
 def _check_row(server_id: str, check: CheckRecord) -> dict[str, Any]:

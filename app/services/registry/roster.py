@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from app.services.core.errors import NotFound
+from app.services.core.continuation.ability import Rung
+from app.services.core.errors import NotFound, StorageUnavailable
+from app.services.registry.records import still_valid
 from app.utils.logger import get_logger
 
 if TYPE_CHECKING:
@@ -20,12 +22,14 @@ if TYPE_CHECKING:
     from app.services.registry.book import HealthBook
     from app.services.registry.examination import Examined
     from app.services.registry.publisher import Publisher
-    from app.services.registry.records import ServerRecord
+    from app.services.registry.records import Finding, Findings, ServerRecord
     from app.services.registry.repository import ServerRepository
 
 __all__ = ["Roster"]
 
 Result = TypeVar("Result")
+
+_NOTHING_FOUND: Final[Findings] = MappingProxyType({})
 
 logger = get_logger(__name__)
 
@@ -50,6 +54,7 @@ class Roster:
         self._committing = asyncio.Lock()
         self._writes: set[asyncio.Task[Any]] = set()
         self.servers: Mapping[str, ServerRecord] = MappingProxyType({})
+        self._findings: dict[str, Findings] = {}
 
     def get(self, server_id: str) -> ServerRecord:
         """Return one server.
@@ -63,6 +68,10 @@ class Roster:
             raise NotFound(message)
         return record
 
+    def findings(self, server_id: str) -> Findings:
+        """Return what is known of how a server's models go on with broken answers, by what it calls them."""
+        return self._findings.get(server_id, _NOTHING_FOUND)
+
     async def load(self) -> None:
         """Take over what the database knows, health included, and tell routing."""
         async with self._committing:  # a change that is stored meanwhile must not be missing from what was read
@@ -71,6 +80,7 @@ class Roster:
             self._book.load(
                 {one.record.id: one.health for one in loaded}, {one.record.id: one.history for one in loaded}
             )
+            self._findings = {one.record.id: one.findings for one in loaded}
         for record in self.servers.values():
             if record.key_unreadable:
                 logger.error(
@@ -112,9 +122,28 @@ class Roster:
         """
         await self._carried_through(self._drop(server_id))
 
+    async def keep_finding(self, server_id: str, upstream_name: str, finding: Finding) -> None:
+        """Take over what was found of a model: in memory and for routing at once, then in the database.
+
+        The other way round than all else, since nobody is told that it is done: what is lost is found anew. What
+        judged nothing is not stored. Nothing happens if the server is gone.
+        """
+        if server_id not in self.servers:
+            return
+        self._findings[server_id] = {**self.findings(server_id), upstream_name: finding}
+        self.publish()
+        if {finding.ability.chat, finding.ability.text} != {Rung.UNJUDGED}:
+            await self._carried_through(self._save_finding(server_id, upstream_name, finding))
+
+    async def drop_findings(self, server_id: str) -> None:
+        """Forget what was found of a server's models: in memory and for routing at once, then in the database."""
+        if self._findings.pop(server_id, None):
+            self.publish()
+            await self._carried_through(self._forget_findings(server_id))
+
     def publish(self) -> None:
         """Tell routing how things stand."""
-        self._publisher.publish(self.servers.values(), self._clock())
+        self._publisher.publish(self.servers.values(), self._clock(), self._findings)
 
     def publish_if_due(self) -> None:
         """Tell routing of holds that have run out."""
@@ -136,13 +165,16 @@ class Roster:
         self, server_id: str, revise: Callable[[ServerRecord], ServerRecord], examined: Examined | None
     ) -> ServerRecord:
         async with self._committing:
-            record = revise(self.get(server_id))
+            before = self.get(server_id)
+            record = revise(before)
+            kept = still_valid(self.findings(server_id), before, record, "" if examined is None else examined.version)
             if examined is None:
-                await self._repository.update(record)
+                await self._repository.update(record, findings_of=kept)
             else:
                 health = examined.after(self._book.state(server_id))
-                await self._repository.update(record, health, examined.check)
+                await self._repository.update(record, health, examined.check, findings_of=kept)
                 self._book.load({server_id: health}, {server_id: [examined.check, *self._book.history(server_id)]})
+            self._findings[server_id] = kept
             self._install({**self.servers, server_id: record})
             return record
 
@@ -151,7 +183,24 @@ class Roster:
             self.get(server_id)
             await self._repository.remove(server_id, self._clock())
             self._book.forget(server_id)
+            self._findings.pop(server_id, None)
             self._install({name: record for name, record in self.servers.items() if name != server_id})
+
+    async def _save_finding(self, server_id: str, upstream_name: str, finding: Finding) -> None:
+        async with self._committing:
+            if self.findings(server_id).get(upstream_name) is not finding:
+                return  # the server was changed meanwhile, or more was found
+            try:
+                await self._repository.save_finding(server_id, upstream_name, finding)
+            except StorageUnavailable as error:
+                logger.warning("A finding is kept in memory alone", server_id=server_id, reason=error.message)
+
+    async def _forget_findings(self, server_id: str) -> None:
+        async with self._committing:
+            try:
+                await self._repository.drop_findings(server_id, except_of=self.findings(server_id))
+            except StorageUnavailable as error:
+                logger.warning("An outdated finding is still stored", server_id=server_id, reason=error.message)
 
     def _install(self, servers: dict[str, ServerRecord]) -> None:
         self.servers = MappingProxyType(servers)

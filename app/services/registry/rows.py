@@ -5,15 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from app.services.core.addresses import parse_endpoint
+from app.services.core.continuation.ability import Ability, Rung
 from app.services.core.health import HealthState
 from app.services.core.types import HealthStatus, ModelEntry
-from app.services.registry.records import Hold, ServerRecord
+from app.services.registry.records import Finding, Hold, ServerRecord
 from app.services.registry.secrets import SecretBox, SecretUnreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["health_of", "health_row", "model_rows", "record_of", "server_row", "storable"]
+__all__ = [
+    "finding_of",
+    "finding_row",
+    "health_of",
+    "health_row",
+    "model_rows",
+    "record_of",
+    "server_row",
+    "storable",
+]
 
 
 def storable(text: str) -> str:
@@ -86,6 +96,37 @@ def health_of(row: Mapping[str, Any]) -> HealthState:
         last_transition_at=row["last_transition_at"],
         missing_models=frozenset(row["missing_models"]),
     )
+
+
+def finding_row(finding: Finding) -> dict[str, Any]:
+    """Make the columns of what was found of a model."""
+    ability = finding.ability
+    return {
+        "chat": ability.chat.value,
+        "text": ability.text.value,
+        "thinking_off": ability.thinking_off,
+        "trims": ability.trims,
+        "reason": storable(ability.reason),
+        "version": storable(ability.version),
+        "probed_at": finding.probed_at,
+    }
+
+
+def finding_of(row: Mapping[str, Any]) -> Finding:
+    """Read what was found of a model.
+
+    Raises:
+        ValueError: another release knew a way that this one does not.
+    """
+    ability = Ability(
+        chat=Rung(row["chat"]),
+        text=Rung(row["text"]),
+        thinking_off=row["thinking_off"],
+        trims=row["trims"],
+        reason=row["reason"],
+        version=row["version"],
+    )
+    return Finding(ability, row["probed_at"])
 
 
 def record_of(row: Mapping[str, Any], models: Iterable[Mapping[str, Any]], box: SecretBox) -> ServerRecord:

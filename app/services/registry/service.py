@@ -18,7 +18,7 @@ from msgspec import UNSET
 from app.services.core.addresses import parse_endpoint
 from app.services.core.errors import Conflict, FieldsInvalid, NotFound
 from app.services.registry.access import require_operator, require_registrant, require_steering, steers
-from app.services.registry.examination import Examined, Inspector, examine
+from app.services.registry.examination import Inspector, examine, revised
 from app.services.registry.records import NO_HOLD, Hold, ServerRecord
 from app.services.registry.repository import EndpointTaken
 from app.services.registry.roster import Roster
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from app.services.core.types import DiscoveredModel, Endpoint, HealthStatus
     from app.services.registry.book import HealthBook
     from app.services.registry.publisher import Publisher
+    from app.services.registry.records import Finding, Findings
     from app.services.registry.repository import ServerRepository
 
 __all__ = ["Registry"]
@@ -65,6 +66,8 @@ class Registry:
         self._clock = clock
         self._roster = Roster(repository, book, publisher, clock)
         self._editing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self.on_version: Callable[[str, str], None] = _ignore
+        """Told, with the server's id, which version an examination found of its engine; empty where it found none."""
 
     @property
     def servers(self) -> Mapping[str, ServerRecord]:
@@ -128,11 +131,12 @@ class Registry:
         examined = await examine(self._inspector, endpoint, spec, self._clock())
         now = self._clock()
         blank = ServerRecord(str(uuid4()), endpoint, (), created_at=now, updated_at=now, owner=principal.key_id)
-        record = _revised(blank, spec=spec, endpoint=endpoint, examined=examined, key_given=True, now=now)
+        record = revised(blank, spec=spec, endpoint=endpoint, examined=examined, key_given=True, now=now)
         try:
             await self._roster.add(record, examined)
         except EndpointTaken as error:
             raise self._conflict(principal, endpoint) from error
+        self.on_version(record.id, examined.version)
         logger.info("A server was registered", server_id=record.id, engine=record.engine, models=len(record.models))
         return record
 
@@ -164,8 +168,10 @@ class Registry:
         return await self._hold(principal, server_id, {"draining": Hold(active=True, reason=reason, until=until)})
 
     async def resume(self, principal: Principal, server_id: str) -> ServerRecord:
-        """End a pause and a drain. A block or a quarantine stays."""
-        return await self._hold(principal, server_id, {"paused": NO_HOLD, "draining": NO_HOLD})
+        """End a pause and a drain, and give a misconfigured server another chance. Block and quarantine stay."""
+        record = await self._hold(principal, server_id, {"paused": NO_HOLD, "draining": NO_HOLD})
+        self._book.pardon(server_id)
+        return record
 
     async def block(
         self, principal: Principal, server_id: str, *, reason: str = "", until: datetime | None = None
@@ -193,6 +199,18 @@ class Registry:
             logger.debug("A server was removed while its models were looked up", server_id=server_id)
         else:
             logger.info("The models of a server changed", server_id=server_id, models=len(found), engine=engine)
+
+    def findings(self, server_id: str) -> Findings:
+        """Return what is known of how a server's models go on with broken answers, by what it calls them."""
+        return self._roster.findings(server_id)
+
+    async def keep_finding(self, server_id: str, upstream_name: str, finding: Finding) -> None:
+        """Take over what a probe found. A database that fails is logged: then it is kept in memory."""
+        await self._roster.keep_finding(server_id, upstream_name, finding)
+
+    async def drop_findings(self, server_id: str) -> None:
+        """Forget what was found of a server's models, for their engine is another one by now."""
+        await self._roster.drop_findings(server_id)
 
     async def purge(self, *, removed_before: datetime, checks_before: datetime) -> None:
         """Forget removed servers and checks that retention no longer covers."""
@@ -228,7 +246,7 @@ class Registry:
             checked = always_examine or needs_check(before, replace(wanted, endpoint_url=endpoint.url))
             examined = await examine(self._inspector, endpoint, wanted, self._clock()) if checked else None
             revise = partial(
-                _revised,
+                revised,
                 spec=wanted,
                 endpoint=endpoint,
                 examined=examined,
@@ -239,6 +257,8 @@ class Registry:
                 record = await self._roster.rewrite(server_id, revise, examined)
             except EndpointTaken as error:
                 raise self._conflict(principal, endpoint) from error
+        if examined is not None:
+            self.on_version(server_id, examined.version)
         logger.info("A server was changed", server_id=server_id, examined=examined is not None)
         return record
 
@@ -272,29 +292,5 @@ class Registry:
         return Conflict(f"The endpoint {endpoint.url} is already registered.", param="endpoint_url")
 
 
-def _revised(
-    record: ServerRecord,
-    *,
-    spec: ServerSpec,
-    endpoint: Endpoint,
-    examined: Examined | None,
-    key_given: bool,
-    now: datetime,
-) -> ServerRecord:
-    """Return the record as the description has it; holds stay as they are, models unless they were examined."""
-    return replace(
-        record,
-        endpoint=endpoint,
-        models=examined.models if examined else record.models,
-        engine=examined.engine if examined else record.engine,
-        api_key=spec.api_key if key_given else record.api_key,
-        key_unreadable=record.key_unreadable and not key_given,
-        discovers_models=spec.models is None,
-        max_concurrency=spec.max_concurrency,
-        priority=spec.priority,
-        weight=spec.weight,
-        share=spec.share,
-        capabilities=spec.capabilities,
-        metadata=spec.metadata,
-        updated_at=now,
-    )
+def _ignore(_server_id: str, _version: str) -> None:
+    """Nobody wants to know."""

@@ -14,9 +14,17 @@ import sqlalchemy as sa
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
-__all__ = ["SCHEMA_VERSION", "UtcDateTime", "health_checks", "metadata", "model_servers", "server_models"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "UtcDateTime",
+    "continuation_findings",
+    "health_checks",
+    "metadata",
+    "model_servers",
+    "server_models",
+]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """What ``PRAGMA user_version`` says of a database that these tables describe."""
 
 metadata = sa.MetaData(
@@ -125,6 +133,20 @@ health_checks = sa.Table(
     sa.Column("reason", sa.Text(), nullable=False, server_default=""),
     sa.Column("latency_ms", sa.Float(), nullable=True),
     sa.Column("source", sa.String(16), nullable=False),
+)
+
+continuation_findings = sa.Table(
+    "continuation_findings",
+    metadata,
+    sa.Column("server_id", sa.ForeignKey("model_servers.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("upstream_name", sa.Text(), primary_key=True),
+    sa.Column("chat", sa.String(32), nullable=False),
+    sa.Column("text", sa.String(32), nullable=False),
+    sa.Column("thinking_off", sa.Boolean(), nullable=False, server_default=sa.false()),
+    sa.Column("trims", sa.Boolean(), nullable=False, server_default=sa.false()),
+    sa.Column("reason", sa.Text(), nullable=False, server_default=""),
+    sa.Column("version", sa.Text(), nullable=False, server_default=""),
+    sa.Column("probed_at", UtcDateTime(), nullable=True),
 )
 
 sa.Index("ix_health_checks_server_id_checked_at", health_checks.c.server_id, health_checks.c.checked_at.desc())

@@ -61,6 +61,27 @@ def test_show_tells_everything(run_here) -> None:
     assert json.loads(run_here("servers", "show", ID, "--json").stdout)["registration_id"] == ID
 
 
+@pytest.mark.parametrize(
+    ("continuation", "said"),
+    [
+        ({"chat": "continue_final_message", "text": "completions"}, "takes over broken answers"),
+        (
+            {"chat": "none", "text": "completions", "reason": "chats: it begins anew"},
+            "takes over broken completions: chats: it begins anew",
+        ),
+        ({"chat": "trailing_message", "text": "unjudged"}, "takes over broken chats"),
+        ({"chat": "none", "text": "none", "reason": "no chats"}, "takes over no broken answers: no chats"),
+        ({"chat": "unjudged", "text": "none"}, "not known yet whether it takes over broken answers"),
+        ({"chat": "unjudged", "text": "unjudged"}, "not known yet whether it takes over broken answers"),
+    ],
+)
+@pytest.mark.usefixtures("registered")
+def test_show_tells_whether_a_model_takes_over_broken_answers(run_here, gateway, continuation, said) -> None:
+    gateway.servers[0]["model_details"][0]["continuation"] = continuation
+    shown = " ".join(run_here("servers", "show", "3f0c").stdout.split())
+    assert f"tokens, {said})" in shown
+
+
 @pytest.mark.parametrize("wanted", ["3f0c", ID.upper(), "http://10.0.0.5:8000", "HTTP://10.0.0.5:8000/v1/"])
 def test_a_server_is_meant_by_prefix_or_url(run_here, registered, wanted: str) -> None:
     assert run_here("servers", "pause", wanted).exit_code == 0

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from app.services.core.balancing import Cooling, Full, choose
 from app.services.core.board import Board
+from app.services.core.retry import Failure
 from app.services.core.snapshot import Candidate
 from app.services.core.types import Endpoint, HealthStatus, ModelEntry, Server
 
@@ -29,6 +30,8 @@ class Place:
     in_flight: int = 0
     cooling: bool = False
     suspect: bool = False
+    shut: bool = False
+    ramp_seconds: float = 30.0
     tried: bool = False
     first_token_seconds: float = 0.0
 
@@ -39,7 +42,7 @@ class Place:
     @property
     def open(self) -> bool:
         """Whether nothing but its load stands against it."""
-        return not (self.tried or self.cooling)
+        return not (self.tried or self.cooling or self.shut)
 
 
 def lay_out(places: list[Place]) -> tuple[list[Candidate], Board, set[str]]:
@@ -57,10 +60,15 @@ def lay_out(places: list[Place]) -> tuple[list[Candidate], Board, set[str]]:
         )
         candidates.append(Candidate(server, MODEL))
         lane = board.lane(server.id)
+        lane.returned(NOW - place.ramp_seconds)
+        lane.answered(place.first_token_seconds, NOW)
+        if place.cooling:
+            lane.cool(NOW, 1)
+        if place.suspect and not place.shut:
+            lane.failed(Failure.FAILED, NOW, random.random, NOW)
+        for _failure in range(5 if place.shut else 0):
+            lane.failed(Failure.FAILED, NOW, random.random, NOW)
         lane.in_flight = place.in_flight
-        lane.cooling_until = NOW + 1 if place.cooling else NOW
-        lane.suspect_until = NOW + 1 if place.suspect else NOW
-        lane.first_token_ewma_seconds = place.first_token_seconds
         if place.tried:
             tried.add(server.id)
     candidates.sort(key=lambda candidate: -candidate.server.priority)
@@ -87,6 +95,8 @@ PLACES = st.lists(
         in_flight=st.integers(0, 4),
         cooling=st.booleans(),
         suspect=st.booleans(),
+        shut=st.booleans(),
+        ramp_seconds=st.floats(0, 40),
         tried=st.booleans(),
         first_token_seconds=st.floats(0, 10),
     ),
@@ -147,8 +157,9 @@ def test_a_lower_tier_takes_over_when_the_higher_is_full_cooling_tried_or_suspec
         Place(priority=5, cooling=True),
         Place(priority=5, tried=True),
         Place(priority=5, suspect=True),
+        Place(priority=5, shut=True),
     ]
-    assert set(draw([*out_of_play, Place(), Place()], 200)) == {4, 5}
+    assert set(draw([*out_of_play, Place(), Place()], 200)) == {5, 6}
 
 
 def test_the_less_loaded_of_two_is_taken() -> None:
@@ -210,3 +221,35 @@ def test_rounding_never_leaves_the_draw_empty() -> None:
     weights = [1.49, 0.71, 0.7]  # taken off one by one they leave a little of their sum
     candidates, board, _tried = lay_out([Place(weight=weight) for weight in weights])
     assert choose(candidates, board, (), NOW, lambda: 1 - 2**-53) is candidates[-1]
+
+
+def test_a_server_that_came_back_gets_a_growing_part_of_its_weight() -> None:
+    for ramp_seconds, share in ((0, 0.1), (6, 0.2), (15, 0.5), (30, 1.0)):
+        drawn = draw([Place(ramp_seconds=ramp_seconds), Place(), Place()], 20_000)
+        assert drawn[0] / 20_000 == pytest.approx(share / (2 + share), abs=0.01)
+
+
+def test_its_load_counts_for_more_while_it_ramps() -> None:
+    assert draw([Place(in_flight=2, ramp_seconds=3), Place(in_flight=20)], 200) == {1: 200}
+    assert draw([Place(in_flight=1, ramp_seconds=3), Place(in_flight=20)], 200) == {0: 200}
+
+
+def test_nobody_is_chosen_of_ejected_ones() -> None:
+    candidates, board, _tried = lay_out([Place(shut=True), Place(shut=True)])
+    assert choose(candidates, board, (), NOW, random.random) is None
+
+
+def test_an_ejected_server_whose_time_is_over_is_tried_by_one_request() -> None:
+    candidates, board, _tried = lay_out([Place(shut=True)])
+    later = NOW + 5
+    assert choose(candidates, board, (), later, random.random) is candidates[0]
+    board.lane("0").take(later)
+    assert choose(candidates, board, (), later, random.random) is None
+
+
+def test_a_server_that_refused_for_load_is_full_at_its_cap() -> None:
+    candidates, board, _tried = lay_out([Place(in_flight=4)])
+    board.lane("0").overloaded(NOW, NOW)
+    assert isinstance(choose(candidates, board, (), NOW, random.random), Full)
+    board.lane("0").in_flight = 1
+    assert choose(candidates, board, (), NOW, random.random) is candidates[0]

@@ -75,6 +75,14 @@ def test_any_words_can_be_rendered(message: str, param: str | None) -> None:
     assert json.loads(render(error))["error"]["param"] == param
 
 
+def test_further_members_stand_beside_the_usual_ones() -> None:
+    more = {"retryable": False, "delivered_tokens": 3, "reason": "half \ud800"}
+    usual = {"message": "m", "type": "server_error", "param": None, "code": "internal_error"}
+    told = {"error": {**usual, **more, "reason": "half \\ud800"}}
+    assert json.loads(render(GatewayError("m"), more)) == told
+    assert json.loads(error_event(GatewayError("m"), more)[6:]) == told
+
+
 @pytest.mark.parametrize(
     "words", ["\ud800", "a\udfff\u20ac", 'quote " and \\ and \n', "data: [DONE]\n\n", "\x00\u2028"]
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,8 +17,10 @@ from app.services.core.health import (
     Missed,
     Passed,
     Refused,
+    Rejected,
     Signal,
     Thresholds,
+    WentSilent,
     advance,
     event_from,
     next_check_in_seconds,
@@ -32,10 +35,13 @@ reasons = st.sampled_from(["connection refused", "no answer within 5 s", "answer
 names = st.frozensets(st.sampled_from(["llama", "qwen", "phi"]))
 failures = st.sampled_from([failure for failure in CheckFailure if failure is not CheckFailure.MODEL_MISSING])
 passes = st.builds(Passed, missing=names)
+wanted_passes = st.builds(Passed, missing=names, wanted=st.just(True))
+rejections = st.builds(Rejected, reason=st.just("answered 401 to a request: no, update the server's api_key"))
 misses = st.builds(Missed, reason=reasons, failure=failures) | st.builds(
     Missed, reason=reasons, failure=st.just(CheckFailure.MODEL_MISSING), missing=names
 )
-events: st.SearchStrategy[Event] = passes | misses | st.builds(Refused, reason=reasons)
+checks_and_dials: st.SearchStrategy[Event] = passes | wanted_passes | misses | st.builds(Refused, reason=reasons)
+events: st.SearchStrategy[Event] = checks_and_dials | rejections | st.just(WentSilent())
 thresholds_given = st.builds(Thresholds, unhealthy=st.integers(1, 5), healthy=st.integers(1, 5))
 
 
@@ -170,11 +176,13 @@ def test_every_step_keeps_the_rules(script: list[Event], event: Event, threshold
     assert 0 in (after.consecutive_failures, after.consecutive_successes)
     assert after.status is not HealthStatus.UNKNOWN
     assert (after.last_transition_at == now) == (after.status is not before.status)
-    assert (after.consecutive_successes > 0) == (signal_of(event) is Signal.PASS)
+    assert (after.consecutive_successes > 0) == (signal_of(event) in {Signal.PASS, Signal.WANTED_PASS})
     assert after.status is HealthStatus.HEALTHY or after.reason
+    assert not after.misconfigured or after.status is HealthStatus.UNHEALTHY
+    assert not after.rejection or (after.misconfigured and after.reason.startswith(after.rejection))
 
 
-@given(st.lists(events, max_size=30), thresholds_given)
+@given(st.lists(checks_and_dials, max_size=30), thresholds_given)
 def test_enough_misses_always_mark_and_enough_passes_always_return(script: list[Event], thresholds: Thresholds) -> None:
     state = run(*script, thresholds=thresholds)
     down = run(*[REFUSED] * thresholds.unhealthy, state=state, thresholds=thresholds)
@@ -183,13 +191,65 @@ def test_enough_misses_always_mark_and_enough_passes_always_return(script: list[
     assert back.status is HealthStatus.HEALTHY
 
 
-@given(st.lists(events, max_size=20), passes, thresholds_given)
+@given(st.lists(checks_and_dials, max_size=20), passes, thresholds_given)
 def test_one_pass_never_brings_a_marked_server_back_early(
     script: list[Event], event: Passed, thresholds: Thresholds
 ) -> None:
     down = run(*script, *[MISS] * thresholds.unhealthy, thresholds=thresholds)
     after = run(event, state=down, thresholds=thresholds)
     assert (after.status is HealthStatus.HEALTHY) == (thresholds.healthy == 1)
+
+
+@given(st.lists(events, max_size=20), wanted_passes, thresholds_given)
+def test_one_pass_that_is_waited_for_opens_whatever_happened_before(
+    script: list[Event], event: Passed, thresholds: Thresholds
+) -> None:
+    after = run(*script, event, thresholds=thresholds)
+    assert after.status is HealthStatus.HEALTHY
+    assert (after.misconfigured, after.rejection, after.reason) == (False, "", "")
+
+
+TURNED_AWAY = Rejected("answered 403 to a request: Forbidden, update the server's api_key")
+
+
+@given(st.lists(events, max_size=10), st.lists(passes, min_size=1, max_size=10), thresholds_given)
+def test_checks_alone_never_open_a_server_that_refuses_requests(
+    script: list[Event], later: list[Event], thresholds: Thresholds
+) -> None:
+    state = run(*script, TURNED_AWAY, *later, thresholds=thresholds)
+    assert state.status is HealthStatus.UNHEALTHY
+    assert state.misconfigured
+    assert state.reason == "; ".join(filter(None, [TURNED_AWAY.reason, later[-1].reason]))
+
+
+def test_a_refused_request_is_no_check_and_leaves_the_list_as_it_was() -> None:
+    state = run(Passed(frozenset({"c"}), "lists models a but not c"), TURNED_AWAY)
+    assert state.last_checked_at == NOON
+    assert state.last_transition_at == NOON + timedelta(seconds=1)
+    assert state.missing_models == {"c"}
+
+
+def test_an_owner_reads_that_a_misconfigured_server_is_gone_as_well() -> None:
+    assert run(Passed(), TURNED_AWAY, MISS).reason == f"{TURNED_AWAY.reason}; connection refused"
+    assert run(Passed(), TURNED_AWAY, MISS, Passed()).reason == TURNED_AWAY.reason
+
+
+def test_a_key_that_checks_see_refused_is_judged_by_checks() -> None:
+    shut_out = run(Passed(), TURNED_AWAY, REJECTED)
+    assert (shut_out.misconfigured, shut_out.rejection, shut_out.reason) == (True, "", REJECTED.reason)
+    assert run(MISS, state=shut_out).misconfigured
+    once = run(Passed(), state=shut_out)
+    assert (once.misconfigured, once.status) == (False, HealthStatus.UNHEALTHY)
+    assert run(Passed(), Passed(), state=shut_out).status is HealthStatus.HEALTHY
+
+
+def test_a_server_that_went_silent_is_down_at_once_and_proves_itself_like_any_other() -> None:
+    state = run(Passed(), Passed(), WentSilent())
+    assert (state.status, state.reason) == (HealthStatus.UNHEALTHY, "stopped answering")
+    assert state.last_checked_at == NOON + timedelta(seconds=2)
+    assert run(Passed(), state=state).status is HealthStatus.UNHEALTHY
+    assert run(Passed(), Passed(), state=state).status is HealthStatus.HEALTHY
+    assert run(*[WentSilent()] * 50, state=state).consecutive_failures == 1
 
 
 spread = st.floats(0, 1, exclude_max=True)
@@ -231,3 +291,20 @@ def test_a_dead_server_is_marked_soon_after_the_first_sign(refused: int, random:
         elapsed += next_check_in_seconds(state, Cadence(), random)
         state = run(MISS, state=state)
     assert elapsed <= 2.0
+
+
+@given(st.integers(0, 40), spread)
+def test_a_misconfigured_server_is_checked_every_interval(checks: int, random: float) -> None:
+    state = run(Passed(), TURNED_AWAY, *[Passed()] * checks)
+    assert 8.0 <= next_check_in_seconds(state, Cadence(), random) <= 12.0
+
+
+@given(st.lists(events, max_size=20), events, st.datetimes(), thresholds_given)
+def test_a_wall_clock_that_jumps_changes_no_verdict(
+    script: list[Event], event: Event, jumped: datetime, thresholds: Thresholds
+) -> None:
+    before = run(*script, thresholds=thresholds)
+    there = advance(before, event, NOON + timedelta(minutes=1), thresholds)
+    elsewhere = advance(before, event, jumped.replace(tzinfo=UTC), thresholds)
+    times = {"last_checked_at": None, "last_transition_at": None}
+    assert replace(there, **times) == replace(elsewhere, **times)

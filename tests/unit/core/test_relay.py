@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.services.core.relay import MAX_EVENT_BYTES, AnswerUnusableError, EventRelay, WholeAnswer
+from app.services.core.relay import MAX_EVENT_BYTES, EventRelay
+from app.services.core.whole_answer import AnswerUnusableError, WholeAnswer
 from app.services.core.sse import DONE, PING
 from app.services.core.usage import Usage
 

@@ -47,7 +47,7 @@ def test_json_holds_every_field() -> None:
     fields = {
         "timestamp": "2026-11-23T04:05:06.789000+00:00", "level": "info", "logger": "gateway.requests",
         "event": "request finished", "status": 200, "error_code": None, "path": "/v1/chat/completions",
-        "model": "org/model", "server_id": "s1", "attempts": 2, "stream": True, "duration_ms": 1234.6,
+        "model": "org/model", "server_id": "s1", "attempts": 2, "continuations": 0, "stream": True, "duration_ms": 1234.6,
         "first_token_ms": 200.0, "prompt_tokens": 7, "completion_tokens": 3, "usage_estimated": False,
         "key_id": "admin", "client": "192.0.2.7", "request_id": "r-1",
     }  # fmt: skip
@@ -115,3 +115,9 @@ def test_whatever_is_in_a_name_a_line_is_one_line(model: str, client: str) -> No
     assert told.count(b"\n") == 1
     assert not any(byte < ord(" ") for byte in told[:-1])
     assert json.loads(told)["model"] == model
+
+
+def test_a_stream_that_went_on_elsewhere_says_how_often() -> None:
+    moved = replace(OUTCOME, continuations=2)
+    assert " attempts=2 continuations=2 stream=" in text_lines([moved]).decode()
+    assert json.loads(json_lines([moved]))["continuations"] == 2

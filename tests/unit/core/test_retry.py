@@ -120,49 +120,87 @@ def test_what_may_not_move_on_takes_nothing_out() -> None:
 
 # -- the budget
 
+NOW = 1000.0
+
+
+def drained(budget: RetryBudget) -> int:
+    taken = 0
+    while budget.take():
+        taken += 1
+    return taken
+
 
 @given(
     st.floats(0, 2),
     st.integers(0, 20),
-    st.lists(st.booleans(), max_size=300),
+    st.integers(0, 30),
+    st.lists(st.tuples(st.booleans(), st.floats(0, 3)), max_size=300),
 )
-def test_retries_never_exceed_the_budget(ratio: float, capacity: int, steps: list[bool]) -> None:
-    """``steps``: True for a request, False for the wish to retry."""
-    budget = RetryBudget(ratio, capacity=float(capacity))
+def test_retries_never_exceed_the_budget(
+    ratio: float, capacity: int, loan: int, steps: list[tuple[bool, float]]
+) -> None:
+    """``steps``: True for a request, False for the wish to retry; and how much later."""
+    budget, now = RetryBudget(ratio, capacity=float(capacity), loan=float(loan)), NOW
     requests = retries = 0
-    for is_request in steps:
+    for is_request, later in steps:
+        now += later
         if is_request:
-            budget.request()
+            budget.request(now)
             requests += 1
         else:
             retries += budget.take()
-        assert retries <= (capacity + ratio * requests if ratio else 0) + 1e-9
+        # a loan that does not divide by the ratio is paid off with up to one share more or less
+        assert retries <= (max(min(capacity, loan), ratio * requests + ratio) if ratio else 0) + 1e-3
+
+
+@given(st.integers(1, 300))
+def test_the_loan_is_paid_off_before_more_is_earned(requests: int) -> None:
+    budget = RetryBudget(0.2)
+    for _request in range(requests):
+        budget.request(NOW)
+    assert drained(budget) == max(40, int(requests * 0.2 + 1e-6))
 
 
 @given(st.integers(1, 20), st.integers(0, 500))
 def test_a_long_quiet_time_saves_no_more_than_the_capacity(capacity: int, requests: int) -> None:
     budget = RetryBudget(0.5, capacity=float(capacity))
-    for _request in range(requests):
-        budget.request()
-    taken = 0
-    while budget.take():
-        taken += 1
-    assert taken == capacity
+    for request in range(requests):
+        budget.request(NOW + 20 * request)
+    assert drained(budget) == capacity
+
+
+def test_it_holds_what_ten_seconds_of_a_lot_of_traffic_pay_in() -> None:
+    budget = RetryBudget(0.2)
+    for request in range(100_000):
+        budget.request(NOW + request / 1000)
+    assert drained(budget) == pytest.approx(2000, abs=5)
+
+
+def test_it_shrinks_with_the_traffic() -> None:
+    busy, quiet = RetryBudget(0.2), RetryBudget(0.2)
+    for budget in (busy, quiet):
+        for request in range(100_000):
+            budget.request(NOW + request / 1000)
+    for request in range(11):
+        quiet.request(NOW + 101 + request)
+    assert drained(quiet) <= 401
+    busy.request(NOW + 10_000)
+    assert drained(busy) == 100
 
 
 def test_a_spent_budget_earns_one_retry_per_so_many_requests() -> None:
-    budget = RetryBudget(0.25, capacity=2)
-    assert [budget.take() for _retry in range(3)] == [True, True, False]
+    budget = RetryBudget(0.25, capacity=2, loan=0)
+    assert not budget.take()
     earned = []
     for _request in range(8):
-        budget.request()
+        budget.request(NOW)
         earned.append(budget.take())
     assert earned == [False, False, False, True] * 2
 
 
 def test_a_ratio_of_zero_means_no_retries() -> None:
     budget = RetryBudget(0)
-    budget.request()
+    budget.request(NOW)
     assert not budget.take()
 
 
@@ -188,4 +226,5 @@ def test_the_last_word_names_the_model_and_when_to_try_again(
 def test_a_status_is_told_where_there_was_one() -> None:
     assert "answered 500" in error_of(Failure.FAILED, 500).message
     assert "broke off" in error_of(Failure.BROKEN).message
+    assert "stopped answering" in error_of(Failure.DEAD).message
     assert error_of(Failure.CREDENTIALS, 401).code == "server_misconfigured"

@@ -45,7 +45,7 @@ def test_the_best_priority_comes_first_and_equals_keep_their_order() -> None:
     assert ids(build_snapshot(servers).routes["llama"].ready) == ["b", "d", "a", "e", "c"]
 
 
-@pytest.mark.parametrize("reason", ["paused", "quarantined", "blocked", "draining"])
+@pytest.mark.parametrize("reason", ["paused", "quarantined", "blocked", "draining", "misconfigured"])
 @pytest.mark.parametrize("health", HealthStatus)
 def test_a_server_that_takes_no_work_is_registered_and_nothing_more(reason: str, health: HealthStatus) -> None:
     held = server("held", health=health, **{reason: True})
@@ -95,6 +95,7 @@ SERVERS = st.lists(
         priority=st.integers(-2, 2),
         paused=st.booleans(),
         blocked=st.booleans(),
+        misconfigured=st.booleans(),
         missing_models=st.sampled_from([frozenset(), frozenset({"qwen"})]),
     ),
     max_size=8,
@@ -113,7 +114,9 @@ def test_every_server_stands_in_its_route_at_most_once(servers: list[Server]) ->
         assert sorted(ids(tuple(standing))) == sorted(
             single.id
             for single in holders
-            if single.accepts_work and single.models[0].upstream_name not in single.missing_models
+            if single.accepts_work
+            and not single.misconfigured
+            and single.models[0].upstream_name not in single.missing_models
         )
         for group in (route.ready, route.standby, route.down):
             priorities = [candidate.server.priority for candidate in group]

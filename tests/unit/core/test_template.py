@@ -10,12 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.services.core.relay import EventRelay
-from app.services.core.template import Template
+from app.services.core.template import MOST_TEXT_BYTES, Template
 
 PUBLIC = b'"public/name"'
 TEXTS = st.text(max_size=20) | st.sampled_from(
     ['"', "\\", '\\"', '","finish_reason":"stop', '"model":"m"', "[DONE]", '"error"', "\n\ndata: ", "é\U0001f600"]
 )
+
+
+MEMBERS = ["content", "text", "reasoning_content", "reasoning", "arguments"]
 
 
 def event(text: str, *, front: bool = True, reason: str | None = None, created: int = 1, key: str = "content") -> bytes:
@@ -35,12 +38,17 @@ def renamed(one: bytes) -> dict[str, Any]:
     return {**json.loads(one[6:]), "model": "public/name"}
 
 
-@given(TEXTS, TEXTS, st.booleans())
-def test_another_text_fits_and_nothing_of_it_changes(first: str, second: str, front: bool) -> None:
-    one, other = event(first, front=front), event(second, front=front)
+def escaped(text: str) -> bytes:
+    return json.dumps(text, ensure_ascii=False).encode()[1:-1]
+
+
+@given(TEXTS, TEXTS, st.booleans(), st.sampled_from(MEMBERS))
+def test_another_text_fits_and_nothing_of_it_changes(first: str, second: str, front: bool, member: str) -> None:
+    one, other = event(first, front=front, key=member), event(second, front=front, key=member)
     template = learned(one)
-    assert template.fits(other, 0, len(other))
-    assert template.filled(other, 0, len(other)) == other
+    assert template.member == member
+    assert template.text_of(other, 0, len(other)) == escaped(second)
+    assert template.filled_with(escaped(second)) == other
     assert not template.renames
 
 
@@ -51,8 +59,9 @@ def test_the_models_name_is_exchanged_on_either_side_of_the_text(
     template = learned(event(first, front=front), PUBLIC)
     other = event(second, front=front)
     framed = before + other + b"\r\n"
-    assert template.fits(framed, len(before), len(framed) - 2)
-    assert json.loads(template.filled(framed, len(before), len(framed) - 2)[6:]) == renamed(other)
+    text = template.text_of(framed, len(before), len(framed) - 2)
+    assert text == escaped(second)
+    assert json.loads(template.filled_with(text)[6:]) == renamed(other)
     assert template.renames
 
 
@@ -60,7 +69,9 @@ def test_the_models_name_is_exchanged_on_either_side_of_the_text(
 def test_what_fits_is_an_event_that_says_the_same(first: str, inserted: bytes) -> None:
     template = learned(event(first))
     other = template.front + inserted + template.back
-    if template.fits(other, 0, len(other)):
+    text = template.text_of(other, 0, len(other))
+    if text is not None:
+        assert text == inserted
         assert other.count(b"\n") == 2
         assert other.endswith(b"\n\n")
         try:
@@ -72,12 +83,48 @@ def test_what_fits_is_an_event_that_says_the_same(first: str, inserted: bytes) -
             assert said == json.loads(event(first)[6:])
 
 
+def of_delta(delta: dict[str, Any]) -> bytes:
+    return b"data: %b\n\n" % json.dumps({"model": "m", "choices": [{"index": 0, "delta": delta}]}).encode()
+
+
+@pytest.mark.parametrize("name", ["reasoning", "reasoning_content"])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_the_text_is_the_one_that_is_not_empty(name: str, is_first: bool) -> None:
+    def thought(text: str) -> bytes:
+        return of_delta({name: text, "content": ""} if is_first else {"content": "", name: text})
+
+    template = learned(thought("hm"))
+    assert template.member == name
+    assert template.text_of(thought("so"), 0, len(thought("so"))) == b"so"
+    answer = thought("").replace(b'"content": ""', b'"content": "so"')
+    assert template.text_of(answer, 0, len(answer)) is None
+
+
+def test_an_event_with_two_texts_teaches_nothing() -> None:
+    assert Template.of(of_delta({"reasoning": "hm", "reasoning_content": "hm"}), None) is None
+    assert Template.of(of_delta({"content": "a", "reasoning": "b"}), PUBLIC) is None
+
+
+def test_an_event_of_empty_texts_stands_for_events_whose_other_texts_are_empty() -> None:
+    template = learned(of_delta({"content": "", "reasoning": ""}))
+    assert template.member == "content"
+    for delta, text in (({"content": "a", "reasoning": ""}, b"a"), ({"content": "", "reasoning": "a"}, None)):
+        assert template.text_of(of_delta(delta), 0, len(of_delta(delta))) == text
+
+
+@pytest.mark.parametrize(("size", "fits"), [(MOST_TEXT_BYTES, True), (MOST_TEXT_BYTES + 1, False)])
+def test_a_text_that_fits_has_a_bound(size: int, fits: bool) -> None:
+    other = event("b" * size)
+    assert (learned(event("a")).text_of(other, 0, len(other)) is not None) is fits
+
+
 @pytest.mark.parametrize(
     "other",
     [
         event("b", reason="stop"),
         event("b", created=2),
         event("b", key="refusal"),
+        event("b").replace(b'"b"', b'"'),
         event("b").replace(b'"b"', b'"b\\"'),
         event("b").replace(b'"b"', b'"b","x":"y"'),
         event("b").replace(b'"b"', b'"b\n\n"'),
@@ -88,7 +135,7 @@ def test_what_fits_is_an_event_that_says_the_same(first: str, inserted: bytes) -
     ],
 )
 def test_what_says_more_does_not_fit(other: bytes) -> None:
-    assert not learned(event("a")).fits(other, 0, len(other))
+    assert learned(event("a")).text_of(other, 0, len(other)) is None
 
 
 @pytest.mark.parametrize("other", [b'data: {"a":1}\n\n', b"data: [DONE]\n\n", b'data: {"content":5}\n\n', b""])
@@ -101,14 +148,19 @@ def test_a_name_that_stands_there_twice_teaches_nothing() -> None:
     assert Template.of(b'data: {"model":"a","text":"x","model":"b"}\n\n', PUBLIC) is None
 
 
+def test_a_name_around_the_text_teaches_nothing() -> None:
+    assert Template.of(b'data: {"model":{"text":"x"}}\n\n', PUBLIC) is None
+
+
 def pass_on(relay: EventRelay, one: bytes) -> bytes:
     """As an attempt does it."""
     template = relay.template
-    if template is not None and template.fits(one, 0, len(one)):
-        relay.events += 1
-        relay.misses = 0
-        return template.filled(one, 0, len(one))
-    return relay.feed(one)
+    text = None if template is None else template.text_of(one, 0, len(one))
+    if template is None or text is None:
+        return relay.feed(one)
+    relay.events += 1
+    relay.misses = 0
+    return template.filled_with(text)
 
 
 @given(

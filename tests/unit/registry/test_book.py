@@ -51,7 +51,8 @@ class Desk:
     def __init__(self) -> None:
         self.store = Store()
         self.told = 0
-        self.book = HealthBook(self.store, Thresholds(), self._tell)
+        self.seconds = 1000.0
+        self.book = HealthBook(self.store, Thresholds(), self._tell, monotonic=lambda: self.seconds)
 
     def _tell(self) -> None:
         self.told += 1
@@ -271,3 +272,133 @@ async def test_while_another_process_has_the_database_results_stay_in_memory(des
     there = True
     await book.flush()
     assert list(desk.store.states) == ["a"]
+
+
+REFUSAL = "answered 401 to a request: Invalid key, update the server's api_key"
+
+
+def rejected(desk: Desk) -> None:
+    """Have a healthy server refuse a request."""
+    desk.book.record("a", GOOD, at(0))
+    desk.book.rejected("a", 401, "Invalid key", at(1))
+
+
+def test_a_server_that_refuses_a_request_is_misconfigured_though_its_checks_pass(desk: Desk) -> None:
+    rejected(desk)
+    assert desk.told == 2
+    for second in range(2, 20):
+        desk.book.record("a", GOOD, at(second))
+    state = desk.book.state("a")
+    assert (state.status, state.misconfigured, state.reason) == (HealthStatus.UNHEALTHY, True, REFUSAL)
+    assert desk.told == 2
+    assert CheckRecord(at(1), ok=False, reason=REFUSAL, source="traffic") in desk.book.history("a")
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "told"),
+    [
+        (401, "", "answered 401 to a request: Unauthorized, update the server's api_key"),
+        (403, "no", "answered 403 to a request: no, update the server's api_key"),
+        (499, "", "answered 499 to a request: no reason given, update the server's api_key"),
+    ],
+)
+def test_an_owner_reads_what_was_answered(desk: Desk, status: int, reason: str, told: str) -> None:
+    desk.book.record("a", GOOD, at(0))
+    desk.book.rejected("a", status, reason, at(1))
+    assert desk.book.state("a").reason == told
+
+
+def test_many_requests_that_are_refused_at_once_are_one_refusal(desk: Desk) -> None:
+    rejected(desk)
+    for second in range(2, 50):
+        desk.book.rejected("a", 403, "other words", at(second))
+    assert len(desk.book.history("a")) == 2
+    assert desk.book.state("a").reason == REFUSAL
+    desk.seconds += 60
+    desk.book.record("a", GOOD, at(61))
+    assert desk.book.state("a").status is HealthStatus.HEALTHY
+
+
+def test_a_good_check_after_the_pause_opens_and_the_next_refusal_lasts_longer(desk: Desk) -> None:
+    rejected(desk)
+    desk.seconds += 59.9
+    desk.book.record("a", GOOD, at(60))
+    assert desk.book.state("a").misconfigured
+    desk.seconds += 0.1
+    desk.book.record("a", MISSED, at(61))
+    assert desk.book.state("a").misconfigured
+    desk.book.record("a", GOOD, at(62))
+    assert desk.book.state("a").status is HealthStatus.HEALTHY
+    assert desk.told == 3
+    desk.book.rejected("a", 401, "Invalid key", at(63))
+    desk.seconds += 119.9
+    desk.book.record("a", GOOD, at(64))
+    assert desk.book.state("a").misconfigured
+    desk.seconds += 0.1
+    desk.book.record("a", GOOD, at(65))
+    assert not desk.book.state("a").misconfigured
+
+
+def test_requests_that_wait_open_no_server_that_refuses_them(desk: Desk) -> None:
+    rejected(desk)
+    desk.book.record("a", GOOD, at(2), wanted=True)
+    assert desk.book.state("a").misconfigured
+
+
+def test_one_check_that_requests_wait_for_opens_a_server_that_was_down(desk: Desk) -> None:
+    desk.book.record("a", MISSED, at(0))
+    desk.book.record("a", GOOD, at(1), wanted=True)
+    assert desk.book.state("a").status is HealthStatus.HEALTHY
+
+
+def test_a_pardon_lets_the_next_good_check_open(desk: Desk) -> None:
+    rejected(desk)
+    desk.book.pardon("a")
+    desk.book.pardon("never there")
+    assert desk.book.state("a").misconfigured
+    desk.book.record("a", GOOD, at(2))
+    assert desk.book.state("a").status is HealthStatus.HEALTHY
+
+
+def test_a_server_that_was_examined_anew_is_not_condemned_by_answers_to_its_old_key(desk: Desk) -> None:
+    rejected(desk)
+    desk.seconds += 5
+    desk.book.load({"a": HealthState(HealthStatus.HEALTHY)}, {})
+    desk.seconds += 1
+    desk.book.rejected("a", 401, "Invalid key", at(6), asked_at=desk.seconds - 2)
+    assert desk.book.state("a").status is HealthStatus.HEALTHY
+    desk.book.rejected("a", 401, "Invalid key", at(7), asked_at=desk.seconds)
+    assert desk.book.state("a").misconfigured
+
+
+def test_a_key_that_checks_see_refused_too_is_told_to_routing_and_mended_by_checks(desk: Desk) -> None:
+    shut_out = Inspection(CheckFailure.CREDENTIALS, "answered 401: no, update the server's api_key")
+    rejected(desk)
+    desk.book.record("a", shut_out, at(2))
+    desk.book.rejected("a", 401, "Invalid key", at(3))
+    assert desk.book.state("a").reason == shut_out.reason
+    with capture_logs() as lines:
+        desk.book.record("a", GOOD, at(4))
+    assert [line["changed"] for line in lines] == ["credentials"]
+    assert desk.told == 3
+    desk.book.record("a", GOOD, at(5))
+    assert desk.book.state("a").status is HealthStatus.HEALTHY
+
+
+def test_a_server_that_went_silent_is_down_at_once(desk: Desk) -> None:
+    desk.book.record("a", GOOD, at(0))
+    desk.book.silent("a", at(1))
+    assert desk.book.state("a").status is HealthStatus.UNHEALTHY
+    assert desk.book.history("a")[0] == CheckRecord(at(1), ok=False, reason="stopped answering")
+    assert desk.told == 2
+
+
+def test_what_traffic_says_of_strangers_is_dropped(desk: Desk) -> None:
+    desk.book.silent("gone", at(0))
+    desk.book.rejected("gone", 401, "", at(0))
+    desk.book.record("a", GOOD, at(0))
+    desk.book.rejected("a", 401, "", at(1))
+    desk.book.forget("a")
+    desk.book.rejected("a", 401, "", at(2))
+    assert desk.book.state("gone") == desk.book.state("a") == HealthState()
+    assert desk.book.history("gone") == desk.book.history("a") == []

@@ -30,6 +30,8 @@ def test_routing_sees_record_and_health_together():
     assert (server.priority, server.weight, server.max_concurrency) == (2, 3.0, 4)
     assert (server.health, server.missing_models) == (HealthStatus.HEALTHY, {"b"})
     assert server.accepts_work
+    assert not server.misconfigured
+    assert to_server(record(), HealthState(misconfigured=True), START).misconfigured
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -8,7 +8,9 @@ from uuid import UUID
 
 import pytest
 
+from app.services.core.continuation.ability import Ability, Rung
 from app.services.core.types import CheckFailure, DiscoveredModel, Inspection
+from app.services.registry.records import Finding
 from tests.fakes.api import ADMIN_KEY, USER_KEY
 
 URL = "http://10.0.0.5:8000"
@@ -69,12 +71,37 @@ async def test_a_server_is_shown_flat_with_its_history_and_without_its_key(api):
             "upstream_name": "meta-llama/Llama-3.1-8B-Instruct",
             "context_length": 8192,
             "listed": True,
+            "continuation": {
+                "chat": "unjudged",
+                "text": "unjudged",
+                "reason": "",
+                "thinking_off": False,
+                "trims": False,
+                "version": "",
+                "probed_at": None,
+            },
         }
     ]
     assert (shown["paused"], shown["reason"], shown["has_api_key"], shown["in_flight"]) == (False, "", True, 3)
     assert shown["capabilities"] == FULL["capabilities"]
     assert [(check["ok"], check["source"]) for check in shown["history"]] == [(True, "check")]
     assert shown["last_checked_at"] == "2030-01-01T00:00:00Z"
+
+
+async def test_what_was_found_of_a_model_is_shown(api):
+    server_id = await api.register()
+    ability = Ability(chat=Rung.NONE, text=Rung.TEXT, trims=True, reason="chats: it begins anew", version="b1")
+    await api.world.registry.keep_finding(server_id, "llama-3-8b", Finding(ability, api.world.clock()))
+    (listed,) = (await api.client.get("/admin/servers")).json()["servers"]
+    assert listed["model_details"][0]["continuation"] == {
+        "chat": "none",
+        "text": "completions",
+        "reason": "chats: it begins anew",
+        "thinking_off": False,
+        "trims": True,
+        "version": "b1",
+        "probed_at": "2030-01-01T00:00:00Z",
+    }
 
 
 async def test_the_plainest_registration_takes_what_the_server_lists(api):

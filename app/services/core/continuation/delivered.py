@@ -1,0 +1,53 @@
+"""What does the client have of an answer that broke?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["NOTHING", "Delivered", "Identity"]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What all events of one stream share, as the client saw it: JSON values as they stood, empty where absent."""
+
+    id: bytes = b""
+    created: bytes = b""
+    model: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What went to the client of one streamed answer with one choice.
+
+    Attributes:
+        identity: of the stream; None while no event with data went out.
+        role: whether a delta with a role went out.
+        content: the text: a chat's ``content``, a completion's ``text``.
+        reasoning: what a model thought aloud before.
+        reasoning_member: the delta's member that it stood in: ``reasoning_content`` or ``reasoning``; empty if none.
+        calls: whether a part of a tool call went out.
+        foreign: whether something else went out that can't be gone on with, such as ``refusal`` or ``audio``.
+        text_events: how many events bore content: about as many tokens.
+        content_tokens: how many tokens the content is, where an engine said so; else None.
+        overflow: whether it was more than is kept.
+    """
+
+    identity: Identity | None = None
+    role: bool = False
+    content: str = ""
+    reasoning: str = ""
+    reasoning_member: str = ""
+    calls: bool = False
+    foreign: bool = False
+    text_events: int = 0
+    content_tokens: int | None = None
+    overflow: bool = False
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens the content is: as an engine counted, else about as many as there were events."""
+        return self.text_events if self.content_tokens is None else self.content_tokens
+
+
+NOTHING = Delivered()

@@ -1,0 +1,117 @@
+"""Which servers may take over an answer, and which of them first?
+
+How many tokens a context has to hold is a guess: four bytes of prompt are taken for a token, which errs by a third
+either way, and encoded pictures are left out. So a server is ruled out only where its context is smaller than that of
+the server that began *and* clearly too small for the guess. One that is let through wrongly refuses, and the next is
+asked; one that is ruled out wrongly might have been the last.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from app.services.core.continuation.ability import UNJUDGED, Rung
+from app.services.core.continuation.judgement import spent_tokens
+from app.services.core.continuation.rendering import RENDERERS
+from app.services.core.continuation.request import DEFAULT_LIMITS
+from app.services.core.usage import BYTES_PER_TOKEN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from app.services.core.continuation.ability import Ability
+    from app.services.core.continuation.asked import Asked
+    from app.services.core.continuation.delivered import Delivered
+    from app.services.core.snapshot import Candidate
+
+__all__ = ["Fit", "fit", "needed_tokens", "select"]
+
+
+class Fit(StrEnum):
+    """Whether a server can go on with an answer."""
+
+    ABLE = "able"
+    UNABLE = "unable"
+    UNJUDGED = "unjudged"
+    """A probe has yet to tell."""
+
+
+def fit(candidate: Candidate, asked: Asked, delivered: Delivered, *, anew: bool, first: Candidate | None = None) -> Fit:
+    """Judge one server.
+
+    Args:
+        candidate: the server, under the name that it has for the model.
+        asked: what the client wants.
+        delivered: what it has.
+        anew: whether the answer is made from its beginning: any server can, if its context is large enough.
+        first: the server that began; None where that is not known.
+    """
+    if not _holds(candidate, needed_tokens(asked, delivered), first):
+        return Fit.UNABLE
+    if anew:
+        return Fit.ABLE
+    ability = candidate.server.abilities.get(candidate.model.upstream_name, UNJUDGED)
+    rung = ability.chat if asked.chat else ability.text
+    if rung is Rung.UNJUDGED:
+        return Fit.UNJUDGED
+    if asked.chat:
+        able = rung in (Rung.FLAGS, Rung.TRAILING) or _renders(candidate, asked, delivered, ability)
+    else:
+        able = rung is Rung.TEXT and _bounds_alike(candidate, asked, first)
+    return Fit.ABLE if able else Fit.UNABLE
+
+
+def needed_tokens(asked: Asked, delivered: Delivered) -> int:
+    """About how many tokens a context has to hold: prompt, what was delivered, and the most that may still come.
+
+    Where the request sets no limit, one token more than was delivered is enough.
+    """
+    answer = max(spent_tokens(delivered, None) + 1, asked.most_tokens or 0)
+    return asked.prompt_bytes // BYTES_PER_TOKEN + answer
+
+
+def select(candidates: Iterable[Candidate], first: Candidate | None) -> list[list[Candidate]]:
+    """Put candidates into groups, best first.
+
+    Those of the engine that began, under the same name (mostly the same weights and quantization); the others of that
+    engine; the rest. Empty groups are left out; within a group the order stays.
+    """
+    groups: tuple[list[Candidate], list[Candidate], list[Candidate]] = ([], [], [])
+    for candidate in candidates:
+        groups[_distance(candidate, first)].append(candidate)
+    return [group for group in groups if group]
+
+
+def _distance(candidate: Candidate, first: Candidate | None) -> int:
+    if first is None:
+        return 0
+    if candidate.server.engine != first.server.engine:
+        return 2
+    return 0 if candidate.model.upstream_name == first.model.upstream_name else 1
+
+
+def _holds(candidate: Candidate, needed: int, first: Candidate | None) -> bool:
+    """Whether the context may be large enough: as large as that of the first, or than three quarters of the guess."""
+    length = candidate.model.context_length
+    if length is None:
+        return True
+    begun = first.model.context_length if first is not None else None
+    return (begun is not None and length >= begun) or 4 * length >= 3 * needed
+
+
+def _renders(candidate: Candidate, asked: Asked, delivered: Delivered, ability: Ability) -> bool:
+    """Whether a server goes on with this chat as raw text.
+
+    Raw text has no tool calls, and takes no beginning of the client's own. Behind thoughts it needs a template that can
+    leave them out: another opens them anew in the prompt.
+    """
+    if ability.chat not in (Rung.TEXT, Rung.TOKENS) or candidate.server.engine not in RENDERERS:
+        return False
+    return not (asked.has_tools or asked.prefilled) and (ability.thinking_off or not delivered.reasoning)
+
+
+def _bounds_alike(candidate: Candidate, asked: Asked, first: Candidate | None) -> bool:
+    """Whether a server sets no bound of its own on a completion without one, where the first did not."""
+    bounds = candidate.server.engine in DEFAULT_LIMITS and not asked.limits
+    return not bounds or first is None or first.server.engine in DEFAULT_LIMITS

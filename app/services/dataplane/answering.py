@@ -1,0 +1,183 @@
+"""What does the client of an exchange get, and in which form does it end?
+
+The way in sends what it is handed (``ClientSide``). Where it comes from, and what happens when that fails, the exchange
+says, which is made of this.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING
+
+from app.services.core import sse
+from app.services.core.continuation.endings import broken
+from app.services.core.errors import GatewayError, Internal, ServerMisbehaved
+from app.services.core.outcome import CLIENT_LEFT
+from app.services.core.surfaces import STREAMING_PATHS
+from app.services.dataplane.reception import Call, error_reply
+
+if TYPE_CHECKING:
+    from app.services.core.peek import Peek
+    from app.services.core.usage import Usage
+    from app.services.dataplane.sides import ClientSide
+
+__all__ = ["Answering"]
+
+_JSON_LINE = b"content-type: application/json\r\n"
+_EVENT_LINES = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
+
+
+class Answering:
+    """The client's side of one request.
+
+    ``body`` and ``seen`` are the client's request, as sent and as peeked; ``paused``: the client reads slowly;
+    ``quiet_ticks``: since when nothing was sent to it.
+    """
+
+    __slots__ = (
+        "_attempts",
+        "_committed",
+        "_done",
+        "_raw",
+        "_tried",
+        "body",
+        "call",
+        "client",
+        "paused",
+        "quiet_ticks",
+        "seen",
+        "wants_stream",
+    )
+
+    def __init__(self, call: Call, body: bytes, seen: Peek, client: ClientSide) -> None:
+        self.call = call
+        self.body = body
+        self.seen = seen
+        self.client = client
+        self._tried: list[str] = []
+        self._attempts = self.quiet_ticks = 0
+        self._committed = self._raw = self._done = self.paused = False
+        self.wants_stream = bool(seen.stream) and call.path in STREAMING_PATHS
+
+    @property
+    def model(self) -> str:
+        """The model asked for."""
+        return self.seen.model
+
+    # -- the answer, as the attempt hands it over
+
+    def pass_events(self, block: bytes) -> None:
+        """Send whole events."""
+        self.quiet_ticks = 0
+        if self._committed:
+            self.client.write(block)
+        else:
+            self._committed = True
+            self.client.respond(200, self._lines(_EVENT_LINES), block, more=True)
+
+    def finish_events(self, rest: bytes, usage: Usage) -> None:
+        """Send the last events and end the stream."""
+        if rest and not self._committed:
+            self.pass_events(rest)
+            rest = b""
+        self.client.end(rest)
+        self._finish(200, usage, None)
+
+    def finish_whole(self, status: int, body: bytes, usage: Usage | None, error_code: str | None) -> None:
+        """Send a whole answer, or the server's refusal. A stream that was opened by a ping gets it as an event."""
+        if self._committed:
+            self.client.end(b"data: %b\n\n" % body)
+        else:
+            self._committed = True
+            self.client.respond(status, self._lines(_JSON_LINE), body, more=False)
+        self._finish(status, usage, error_code)
+
+    def pass_large(self, status: int, body: bytes) -> None:
+        """Begin an answer that is too large to hold."""
+        self._committed = self._raw = True
+        self.client.respond(status, self._lines(_JSON_LINE), body, more=True)
+
+    def pass_bytes(self, data: bytes) -> None:
+        """Send more of it."""
+        self.client.write(data)
+
+    def finish_large(self, status: int, usage: Usage) -> None:
+        """End it."""
+        self.client.end()
+        self._finish(status, usage, None)
+
+    def refuse(self, error: GatewayError) -> None:
+        """End with an error that is the client's own."""
+        self._fail(error)
+
+    def _lines(self, content_lines: bytes) -> bytes:
+        return b"%bx-gateway-server-id: %b\r\nx-gateway-attempts: %d\r\n%b" % (
+            self.call.lines,
+            self._tried[-1].encode(),
+            self._attempts,
+            content_lines,
+        )
+
+    # -- the client's side
+
+    def left(self) -> None:
+        """The client closed its connection: stop the work upstream at once."""
+        if not self._done:
+            self._finish(CLIENT_LEFT, None, "client_left")
+
+    def stalled(self) -> None:
+        """A client that has read nothing for so long holds a place on a server: end it."""
+        if not self._done:
+            self.client.cut()
+            self._finish(CLIENT_LEFT, None, "client_stalled")
+
+    def crashed(self) -> None:
+        """A bug was met: end with an error that owns up to it."""
+        if not self._done:
+            self._fail(Internal("The gateway failed on this request. Its log says more."))
+
+    def shut(self) -> None:
+        """The gateway is going down and the time to drain has passed."""
+        if not self._done:
+            self._fail(ServerMisbehaved("The gateway is shutting down. Send the request again.", code="shutting_down"))
+
+    def _keep_alive(self, keepalive_ticks: int) -> None:
+        """Keep a silent stream alive, from before its first event on."""
+        self.quiet_ticks += 1
+        if self.quiet_ticks <= keepalive_ticks or not self.wants_stream or self._done:
+            return
+        self.quiet_ticks = 0
+        if self._committed:
+            self.client.write(sse.PING)
+        else:
+            self._committed = True
+            self.client.respond(200, self.call.lines + _EVENT_LINES, sse.PING, more=True)
+
+    # -- the end
+
+    def _fail(self, error: GatewayError, reason: str = "") -> None:
+        """End with an error: a status where nothing was sent yet, else an error event, else a cut.
+
+        Args:
+            error: what the client hears.
+            reason: why a begun stream could not go on elsewhere; empty where that was not the question.
+        """
+        if not self._committed:
+            reply = error_reply(error, self.call.lines)
+            attempts = b"x-gateway-attempts: %d\r\n" % self._attempts if self._attempts else b""
+            self.client.respond(reply.status, reply.lines + attempts, reply.body, more=False)
+        elif self._raw or self.paused:
+            self.client.cut()  # one who does not read will not read this either
+        else:
+            retryable = error.status in (429, 500, 502, 503, 504)
+            event = broken(error, retryable=retryable, delivered_tokens=self._delivered_tokens(), reason=reason)
+            self.client.end(event)
+        self._finish(error.status, None, error.code)
+
+    @abstractmethod
+    def _delivered_tokens(self) -> int:
+        """About how many tokens of a stream the client has."""
+
+    @abstractmethod
+    def _finish(self, status: int, usage: Usage | None, error_code: str | None) -> None:
+        """Be done: give back what is held, and tell what became of it."""

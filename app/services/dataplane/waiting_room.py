@@ -1,0 +1,81 @@
+"""Who waits for a server, and whose turn is it?
+
+Begun streams come first: their clients have a part of an answer. Within each of the two queues keys take turns, so that
+one that floods holds up only itself.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from app.services.core.fair_queue import FairQueue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from app.services.dataplane.exchange import Exchange
+
+__all__ = ["WaitingRoom"]
+
+
+class WaitingRoom:
+    """The exchanges that wait. Args: most: how many may; those with a begun stream are let in in any case."""
+
+    __slots__ = ("_begun", "_fresh", "_pumping")
+
+    def __init__(self, most: int) -> None:
+        self._begun: FairQueue[Exchange, str] = FairQueue(sys.maxsize)
+        self._fresh: FairQueue[Exchange, str] = FairQueue(most)
+        self._pumping = False
+
+    def __len__(self) -> int:
+        return len(self._begun) + len(self._fresh)
+
+    def __iter__(self) -> Iterator[Exchange]:
+        yield from self._begun.in_turn()
+        yield from self._fresh.in_turn()
+
+    def join(self, exchange: Exchange) -> bool:
+        """Let an exchange wait; False when there is no room for it. Another may have to leave in its place."""
+        queue = self._fresh if exchange.leg is None else self._begun
+        turned_away = queue.join(exchange, exchange.call.principal.key_id)
+        if turned_away is not None and turned_away is not exchange:
+            turned_away.turned_away()
+        return turned_away is not exchange
+
+    def leave(self, exchange: Exchange) -> None:
+        """Forget one that has ended."""
+        self._fresh.leave(exchange)
+        self._begun.leave(exchange)
+
+    def place_freed(self) -> None:
+        """Let those that wait try again, in turn. One that still finds no place keeps its own."""
+        if self._pumping or not len(self):
+            return
+        self._pumping = True
+        try:
+            self._pump(self._begun)
+            self._pump(self._fresh)
+        finally:
+            self._pumping = False
+
+    def _pump(self, queue: FairQueue[Exchange, str]) -> None:
+        full: set[str] = set()
+        for exchange in queue.in_turn():
+            if exchange.model in full:
+                continue
+            exchange.route()
+            if not exchange.waits:
+                queue.serve(exchange)
+            elif exchange.leg is None:
+                full.add(exchange.model)
+
+    def awaited(self) -> list[str]:
+        """The servers whose return somebody waits for."""
+        return list(dict.fromkeys(server_id for exchange in self for server_id in exchange.awaits))
+
+    def clear(self) -> None:
+        """Forget all: the gateway goes down."""
+        for exchange in list(self):
+            self.leave(exchange)
