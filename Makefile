@@ -1,6 +1,6 @@
 # Everything is done by scripts/, in the virtual environment .venv that `scripts/install` makes.
 .DEFAULT_GOAL := help
-.PHONY: help install run test check lint bench
+.PHONY: help install run test check lint bench churn
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,3 +27,7 @@ lint: ## Format, and repair what can be repaired.
 bench: ## Compare the gateway with its peers (20 minutes).
 	@scripts/install --dev
 	@scripts/bench
+
+churn: ## Count answers that arrive whole while servers die (80 minutes).
+	@scripts/install --dev
+	@scripts/churn

@@ -1,0 +1,1 @@
+"""How many answers arrive whole while model servers die? ``python -m bench.churn --help``."""
