@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.services.core.relay import MAX_EVENT_BYTES, EventRelay
-from app.services.core.whole_answer import AnswerUnusableError, WholeAnswer
 from app.services.core.sse import DONE, PING
 from app.services.core.usage import Usage
+from app.services.core.whole_answer import AnswerUnusableError, WholeAnswer
 
 FIGURES = {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8}
 UPSTREAM = "meta-llama/Llama-3.1-8B-Instruct"
