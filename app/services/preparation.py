@@ -70,7 +70,7 @@ class Preparation:
         ability = server.abilities.get(candidate.model.upstream_name, UNJUDGED)
         tokens: int | None = delivered.content_tokens
         if tokens is None and (asked.limits or asked.min_tokens):
-            tokens = await self._counted(candidate, delivered.content)
+            tokens = await self._tokens(candidate, leg)
         verdict = judge(asked, delivered, tokens)
         if isinstance(verdict, Complete):
             return verdict
@@ -81,6 +81,21 @@ class Preparation:
         new_path, new_body = continued_body(body, asked, delivered, ability, tokens, first_engine=leg.first_engine)
         comes_again = text_sent(asked, delivered, ability) != delivered.content
         return Order(new_path, new_body, known, trims=comes_again)
+
+    async def _tokens(self, candidate: Candidate, leg: Leg) -> int | None:
+        """How many tokens the delivered text was said in; None where the server does not count.
+
+        That is as many as it makes of the text, white space apart that it is not sent: it may take two tokens for one
+        there. And no fewer than there were events, as an event bears one at least.
+        """
+        delivered = leg.delivered
+        ability = candidate.server.abilities.get(candidate.model.upstream_name, UNJUDGED)
+        text = text_sent(leg.asked, delivered, ability)
+        counted = await self._counted(candidate, text) if text else 0
+        if counted is None:
+            return None
+        left_out = delivered.white_tokens if text != delivered.content else 0
+        return max(counted + left_out, delivered.text_events)
 
     async def _counted(self, candidate: Candidate, text: str) -> int | None:
         """How many tokens a text is for this server; None where it does not say."""

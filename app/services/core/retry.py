@@ -94,8 +94,8 @@ class RetryBudget:
         """Pay in for one request. ``now`` in monotonic seconds."""
         if now >= self._window_ends_at:
             self._roll(now)
-        self._paid += self._ratio
-        self._capacity = max(self._capacity, self._paid)
+        paid = self._paid = self._paid + self._ratio
+        self._capacity = max(self._capacity, paid)
         if self._debt > 0.0:
             self._debt -= self._ratio
         elif self._tokens < self._capacity:

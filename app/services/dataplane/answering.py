@@ -13,12 +13,12 @@ from app.services.core import sse
 from app.services.core.continuation.endings import broken
 from app.services.core.errors import GatewayError, Internal, ServerMisbehaved
 from app.services.core.outcome import CLIENT_LEFT
-from app.services.core.surfaces import STREAMING_PATHS
-from app.services.dataplane.reception import Call, error_reply
+from app.services.dataplane.reception import error_reply
 
 if TYPE_CHECKING:
     from app.services.core.peek import Peek
     from app.services.core.usage import Usage
+    from app.services.dataplane.reception import Call
     from app.services.dataplane.sides import ClientSide
 
 __all__ = ["Answering"]
@@ -28,7 +28,7 @@ _EVENT_LINES = b"content-type: text/event-stream; charset=utf-8\r\ncache-control
 
 
 class Answering:
-    """The client's side of one request.
+    """The client's side of one request. The exchange sets it up with its own: one call less for each.
 
     ``body`` and ``seen`` are the client's request, as sent and as peeked; ``paused``: the client reads slowly;
     ``quiet_ticks``: since when nothing was sent to it.
@@ -49,15 +49,18 @@ class Answering:
         "wants_stream",
     )
 
-    def __init__(self, call: Call, body: bytes, seen: Peek, client: ClientSide) -> None:
-        self.call = call
-        self.body = body
-        self.seen = seen
-        self.client = client
-        self._tried: list[str] = []
-        self._attempts = self.quiet_ticks = 0
-        self._committed = self._raw = self._done = self.paused = False
-        self.wants_stream = bool(seen.stream) and call.path in STREAMING_PATHS
+    _attempts: int
+    _committed: bool
+    _done: bool
+    _raw: bool
+    _tried: list[str]
+    body: bytes
+    call: Call
+    client: ClientSide
+    paused: bool
+    quiet_ticks: int
+    seen: Peek
+    wants_stream: bool
 
     @property
     def model(self) -> str:

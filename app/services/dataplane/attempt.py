@@ -40,9 +40,11 @@ class Attempt(Vigil):
 
     __slots__ = ("_held_bytes", "_passing", "_sent_bytes")
 
-    def __init__(self, exchange: Exchange, plane: DataPlane, candidate: Candidate) -> None:
-        super().__init__(exchange, plane, candidate)
-        self._passing = False
+    def __init__(self, exchange: Exchange, plane: DataPlane, candidate: Candidate, now: float) -> None:
+        super().__init__(exchange, plane, candidate, now)
+        self._passing = self.relaying = False
+        self._last_at = self._suspect_at_ticks = 0.0
+        self.first_token_seconds = None
         self._sent_bytes = self._held_bytes = 0
 
     def close(self) -> None:
@@ -257,7 +259,8 @@ class Attempt(Vigil):
 
     def _finish_whole(self, body: bytes, usage: Usage | None) -> None:
         self._began()
-        self._lane.completed(self._plane.clock())
+        if self._lane.breaker.cuts:
+            self._lane.completed(self._last_at)
         told = usage or estimate(len(self._exchange.body), len(body) // BYTES_PER_TOKEN)
         self._exchange.finish_whole(self._status, body, told, None)
 

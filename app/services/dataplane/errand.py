@@ -19,7 +19,6 @@ from app.services.dataplane.link import ConnectFailed, ConnectFailure
 if TYPE_CHECKING:
     import asyncio
 
-    from app.services.core.board import Lane
     from app.services.core.relay import EventRelay
     from app.services.core.snapshot import Candidate
     from app.services.core.whole_answer import WholeAnswer
@@ -57,13 +56,16 @@ class Errand(Listener):
         "candidate",
     )
 
-    def __init__(self, exchange: Exchange, plane: DataPlane, candidate: Candidate) -> None:
+    def __init__(self, exchange: Exchange, plane: DataPlane, candidate: Candidate, now: float) -> None:
         self._exchange = exchange
         self._plane = plane
         self.candidate = candidate
-        self._lane: Lane = plane.board.lane(candidate.server.id)
-        self._taken_at = plane.clock()
-        self._lane.take(self._taken_at)
+        self._lane = lane = plane.board.lane(candidate.server.id)
+        self._taken_at = now
+        if lane.closer_look_until:
+            lane.take(now)
+        else:  # nothing ever spoke against it
+            lane.in_flight += 1
         self._upstream: Upstream | None = None
         self._dialling: asyncio.Task[None] | None = None
         self._relay: EventRelay | WholeAnswer | None = None
@@ -72,13 +74,9 @@ class Errand(Listener):
         self._silent_ticks = self._status = 0
         self._sent_at = 0.0
 
-    def start(self) -> None:
-        """Send the client's own request; where this goes on with another's answer, one that is made for it first."""
-        leg = self._exchange.leg
-        if leg is None or leg.anew:
-            self._connect()
-        else:
-            self._dialling = self._plane.tasks.spawn(self._prepared(leg), name="prepare a continuation")
+    def prepare(self, leg: Leg) -> None:
+        """Have a request made that goes on with another's answer, and start then."""
+        self._dialling = self._plane.tasks.spawn(self._prepared(leg), name="prepare a continuation")
 
     async def _prepared(self, leg: Leg) -> None:
         exchange = self._exchange
@@ -97,9 +95,9 @@ class Errand(Listener):
                 exchange.complete(order)
             else:
                 self._order = order
-                self._connect()
+                self.start()
 
-    def _connect(self) -> None:
+    def start(self) -> None:
         """Use a warm connection, or dial."""
         destination = self._plane.pool.destination(self.candidate.server)
         warm = destination.take()
@@ -117,7 +115,11 @@ class Errand(Listener):
         if self._dialling is not None:
             self._dialling.cancel()
             self._dialling = None
-        self._lane.give_back(self._plane.clock(), self._taken_at)
+        lane = self._lane
+        if lane.closer_look_until:
+            lane.give_back(self._plane.clock(), self._taken_at)
+        else:
+            lane.in_flight -= 1
 
     def _dial(self, destination: Destination) -> None:
         self._dialling = self._plane.tasks.spawn(self._dialled(destination), name="dial a server")

@@ -16,6 +16,7 @@ from app.services.core.continuation.judgement import Complete, Impossible
 from app.services.core.errors import GatewayError, TooMany, TooSlow
 from app.services.core.outcome import Outcome
 from app.services.core.plan import Await, Forward, Queue, plan
+from app.services.core.surfaces import STREAMING_PATHS
 from app.services.core.usage import Usage, estimate
 from app.services.dataplane.answering import Answering
 from app.services.dataplane.attempt import Attempt
@@ -53,20 +54,27 @@ class Exchange(Answering):
         "_queued",
         "_queued_at_ticks",
         "_sent",
-        "_started_at",
         "awaits",
         "onward",
+        "started_at",
     )
 
     def __init__(self, plane: DataPlane, call: Call, body: bytes, seen: Peek, client: ClientSide) -> None:
-        super().__init__(call, body, seen, client)
         self._plane = plane
+        self.call = call
+        self.body = body
+        self.seen = seen
+        self.client = client
+        self._tried = []
+        self._attempts = self.quiet_ticks = 0
+        self._committed = self._raw = self._done = self.paused = False
+        self.wants_stream = bool(seen.stream) and call.path in STREAMING_PATHS
         self._attempt: Attempt | None = None
         self._sent = self._events = self._age_ticks = self._queued_at_ticks = self._give_up_at_ticks = 0
         self._continuations = 0
         self._queued = False
         self._queue_error: GatewayError | None = None
-        self._started_at = plane.clock()
+        self.started_at = plane.clock()
         self._first_token_seconds: float | None = None
         self.awaits: tuple[str, ...] = ()
         goes_on = self.wants_stream and plane.limits.max_continuations > 0 and (seen.choices or 1) == 1
@@ -87,18 +95,25 @@ class Exchange(Answering):
     def route(self, *, after: GatewayError | None = None) -> None:
         """Make the next attempt. ``after``: what the client hears instead, when no server is left to try."""
         plane, limits = self._plane, self._plane.limits
-        verdict = self._plan()
+        leg, now = self.leg, plane.clock()
+        if leg is None:
+            verdict = plan(self.seen.model, plane.snapshot, plane.board, self._tried, now, plane.random)
+        else:
+            verdict = self._plan_leg(now)
         if isinstance(verdict, Forward):
             candidate = verdict.candidate
             self._queued, self.awaits = False, ()
             self._tried.append(candidate.server.id)
             self._attempts += 1
-            self._attempt = Attempt(self, plane, candidate)
-            self._attempt.start()
+            self._attempt = attempt = Attempt(self, plane, candidate, now)
+            if leg is None or leg.anew:
+                attempt.start()
+            else:
+                attempt.prepare(leg)
         elif isinstance(verdict, Queue):
             self.awaits = ()
-            self._wait(after, limits.queue_ticks if self.leg is None else limits.idle_ticks)
-        elif self.leg is not None:
+            self._wait(after, limits.queue_ticks if leg is None else limits.idle_ticks)
+        elif leg is not None:
             self._hope(after or verdict.error)
         elif isinstance(verdict, Await):
             if not self.awaits:
@@ -108,14 +123,11 @@ class Exchange(Answering):
         else:
             self._fail(after or verdict.error)
 
-    def _plan(self) -> Plan:
+    def _plan_leg(self, now: float) -> Plan:
+        """Plan among the servers that can go on with what was begun."""
         plane, onward = self._plane, self.onward
-        now = plane.clock()
-        if onward is None or onward.leg is None:
-            return plan(self.seen.model, plane.snapshot, plane.board, self._tried, now, plane.random)
-        return plan(
-            self.seen.model, plane.snapshot, plane.board, onward.shut_out, now, plane.random, select=onward.select
-        )
+        shut_out, select = (onward.shut_out, onward.select) if onward is not None else ([], None)
+        return plan(self.seen.model, plane.snapshot, plane.board, shut_out, now, plane.random, select=select)
 
     def _hope(self, error: GatewayError) -> None:
         """A begun stream waits for a server that may yet be able to take over, as long as one may be silent."""
@@ -290,7 +302,7 @@ class Exchange(Answering):
             error_code,
             self.wants_stream,
             self._attempts,
-            plane.clock() - self._started_at,
+            plane.clock() - self.started_at,
             self._first_token_seconds,
             usage or _NOTHING,
             plane.wall_clock(),

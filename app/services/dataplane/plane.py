@@ -97,7 +97,7 @@ class DataPlane:
     @property
     def queued(self) -> int:
         """How many requests wait for a place."""
-        return len(self._queue)
+        return self._queue.count
 
     def install(self, snapshot: Snapshot) -> None:
         """Swap the snapshot. Requests that run go on; those that wait may find a place."""
@@ -124,8 +124,8 @@ class DataPlane:
             client.respond(reply.status, reply.lines, reply.body, more=False)
             self.replied(reply, call.principal.key_id)
             return None
-        self.budget.request(self.clock())
         exchange = Exchange(self, call, body, seen, client)
+        self.budget.request(exchange.started_at)
         self._running.add(exchange)
         exchange.route()
         return exchange
@@ -159,7 +159,8 @@ class DataPlane:
 
     def place_freed(self) -> None:
         """Let those that wait try again."""
-        self._queue.place_freed()
+        if self._queue.count:
+            self._queue.place_freed()
 
     def look_again(self, server_ids: Iterable[str]) -> None:
         """Ask for checks of servers that might be back."""
@@ -193,7 +194,7 @@ class DataPlane:
     def finished(self, exchange: Exchange, outcome: Outcome) -> None:
         """Forget an exchange and report what became of it."""
         self._running.discard(exchange)
-        if len(self._queue):
+        if self._queue.count:
             self._queue.leave(exchange)
         self._observer.finished(outcome)
 
@@ -221,7 +222,7 @@ class DataPlane:
 
     def _redial(self) -> None:
         """Look for those that requests wait for. How often a server is really asked is for the observer to say."""
-        awaited = self._queue.awaited() if len(self._queue) else []
+        awaited = self._queue.awaited() if self._queue.count else []
         if awaited:
             self._observer.redial(awaited)
 

@@ -8,17 +8,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from math import ceil, inf
-from typing import TYPE_CHECKING
 
 from app.services.core.board import GAP_BOUNDS_SECONDS
 from app.services.core.relay import EventRelay
 from app.services.core.retry import Failure
 from app.services.dataplane.errand import Errand
-
-if TYPE_CHECKING:
-    from app.services.core.snapshot import Candidate
-    from app.services.dataplane.exchange import Exchange
-    from app.services.dataplane.plane import DataPlane
 
 __all__ = ["Vigil"]
 
@@ -29,16 +23,14 @@ _DEAD_TICKS = 10
 
 
 class Vigil(Errand):
-    """One server that owes an answer. ``relaying``: it has begun to give a good one."""
+    """One server that owes an answer. ``relaying``: it has begun to give a good one. The attempt sets it up."""
 
     __slots__ = ("_last_at", "_suspect_at_ticks", "first_token_seconds", "relaying")
 
-    def __init__(self, exchange: Exchange, plane: DataPlane, candidate: Candidate) -> None:
-        super().__init__(exchange, plane, candidate)
-        self.relaying = False
-        self._last_at = 0.0
-        self._suspect_at_ticks = 0.0
-        self.first_token_seconds: float | None = None
+    _last_at: float
+    _suspect_at_ticks: float
+    first_token_seconds: float | None
+    relaying: bool
 
     def tick(self) -> None:
         """Grow older by one tick: a server that stays silent too long has failed. A dial has its own deadline.

@@ -20,17 +20,19 @@ __all__ = ["WaitingRoom"]
 
 
 class WaitingRoom:
-    """The exchanges that wait. Args: most: how many may; those with a begun stream are let in in any case."""
+    """The exchanges that wait, ``count`` of them: each request asks whether there are any.
 
-    __slots__ = ("_begun", "_fresh", "_pumping")
+    Args:
+        most: how many may; those with a begun stream are let in in any case.
+    """
+
+    __slots__ = ("_begun", "_fresh", "_pumping", "count")
 
     def __init__(self, most: int) -> None:
         self._begun: FairQueue[Exchange, str] = FairQueue(sys.maxsize)
         self._fresh: FairQueue[Exchange, str] = FairQueue(most)
         self._pumping = False
-
-    def __len__(self) -> int:
-        return len(self._begun) + len(self._fresh)
+        self.count = 0
 
     def __iter__(self) -> Iterator[Exchange]:
         yield from self._begun.in_turn()
@@ -40,6 +42,7 @@ class WaitingRoom:
         """Let an exchange wait; False when there is no room for it. Another may have to leave in its place."""
         queue = self._fresh if exchange.leg is None else self._begun
         turned_away = queue.join(exchange, exchange.call.principal.key_id)
+        self._recount()
         if turned_away is not None and turned_away is not exchange:
             turned_away.turned_away()
         return turned_away is not exchange
@@ -48,10 +51,14 @@ class WaitingRoom:
         """Forget one that has ended."""
         self._fresh.leave(exchange)
         self._begun.leave(exchange)
+        self._recount()
+
+    def _recount(self) -> None:
+        self.count = len(self._begun) + len(self._fresh)
 
     def place_freed(self) -> None:
         """Let those that wait try again, in turn. One that still finds no place keeps its own."""
-        if self._pumping or not len(self):
+        if self._pumping:
             return
         self._pumping = True
         try:
@@ -68,6 +75,7 @@ class WaitingRoom:
             exchange.route()
             if not exchange.waits:
                 queue.serve(exchange)
+                self._recount()
             elif exchange.leg is None:
                 full.add(exchange.model)
 

@@ -48,7 +48,8 @@ def test_json_holds_every_field() -> None:
         "timestamp": "2026-11-23T04:05:06.789000+00:00", "level": "info", "logger": "gateway.requests",
         "event": "request finished", "status": 200, "error_code": None, "path": "/v1/chat/completions",
         "model": "org/model", "server_id": "s1", "attempts": 2, "continuations": 0, "stream": True,
-        "duration_ms": 1234.6, "first_token_ms": 200.0, "prompt_tokens": 7, "completion_tokens": 3, "usage_estimated": False,
+        "duration_ms": 1234.6, "first_token_ms": 200.0, "prompt_tokens": 7, "completion_tokens": 3,
+        "usage_estimated": False,
         "key_id": "admin", "client": "192.0.2.7", "request_id": "r-1",
     }  # fmt: skip
     assert told == fields

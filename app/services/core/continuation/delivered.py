@@ -18,7 +18,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """What went to the client of one streamed answer with one choice.
+    r"""What went to the client of one streamed answer with one choice.
 
     Attributes:
         identity: of the stream; None while no event with data went out.
@@ -31,6 +31,10 @@ class Delivered:
         text_events: how many events bore content: about as many tokens.
         content_tokens: how many tokens the content is, where an engine said so; else None.
         overflow: whether it was more than is kept.
+        white_events: how many of the last events bore white space alone.
+        split_white: whether the white space at the content's end came in several events, or is all of the content. Then
+            a tokenizer may take it for other tokens than those that were said: ``"\n"`` and ``"\t"`` are two before a
+            word, and one at the end of a text, to tokenizers like that of GPT-2.
     """
 
     identity: Identity | None = None
@@ -43,11 +47,18 @@ class Delivered:
     text_events: int = 0
     content_tokens: int | None = None
     overflow: bool = False
+    white_events: int = 0
+    split_white: bool = False
 
     @property
     def tokens(self) -> int:
         """How many tokens the content is: as an engine counted, else about as many as there were events."""
         return self.text_events if self.content_tokens is None else self.content_tokens
+
+    @property
+    def white_tokens(self) -> int:
+        """How many tokens the white space at the content's end is, where there is some."""
+        return max(1, self.white_events)
 
 
 NOTHING = Delivered()

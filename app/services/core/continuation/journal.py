@@ -62,8 +62,8 @@ class Journal:
     def __init__(self) -> None:
         self.texts: list[bytes] = []
         self._member = ""
-        self._unread: list[bytes | tuple[str, int, bytes]] = []
-        """Blocks of whole events; and texts, joined: the member, how many were not empty, the text."""
+        self._unread: list[bytes | _Texts] = []
+        """Blocks of whole events; and texts."""
         self._unread_bytes = 0
         self._reading = _Reading()
 
@@ -78,7 +78,8 @@ class Journal:
         texts = self.texts
         if texts:
             text = b"".join(texts)
-            self._keep((self._member, len(texts) - texts.count(b""), text), len(text))
+            count = len(texts) - texts.count(b"")
+            self._keep((self._member, count, text, _white_at_end(texts)), len(text))
             texts.clear()
 
     def note(self, block: bytes) -> None:
@@ -92,7 +93,7 @@ class Journal:
         self._read()
         return self._reading.delivered()
 
-    def _keep(self, piece: bytes | tuple[str, int, bytes], size_bytes: int) -> None:
+    def _keep(self, piece: bytes | _Texts, size_bytes: int) -> None:
         self._unread.append(piece)
         self._unread_bytes += size_bytes + _OBJECT_BYTES
         if self._unread_bytes > MOST_UNREAD_BYTES:
@@ -110,6 +111,10 @@ class Journal:
         self._unread_bytes = 0
 
 
+_Texts = tuple[str, int, bytes, tuple[bytes, ...]]
+"""Texts of events: the member, how many were not empty, all of them joined, and the last, if they are white space."""
+
+
 class _Reading:
     """What was read so far."""
 
@@ -124,6 +129,7 @@ class _Reading:
         "_reasoning_member",
         "_role",
         "_text_events",
+        "_white",
     )
 
     def __init__(self) -> None:
@@ -133,16 +139,19 @@ class _Reading:
         self._reasoning = bytearray()
         self._reasoning_member = ""
         self._text_events = 0
+        self._white: tuple[bytes, ...] = ()
+        """The last texts of the content, those that are white space."""
         self._completion_tokens: int | None = None
         """As the engine told with, or after, the last text; None where that told none."""
 
-    def take_text(self, member: str, text_events: int, text: bytes) -> None:
-        """Take the texts of so many events, joined and still escaped."""
+    def take_text(self, member: str, text_events: int, text: bytes, white: tuple[bytes, ...]) -> None:
+        """Take the texts of so many events, joined and still escaped; ``white``: the last of them, if white space."""
         if not text:
             return
         self._completion_tokens = None
         if member in _CONTENT:
             self._text_events += text_events
+            self._white = self._white + white if len(white) == text_events else white
             self._add(self._content, text)
         elif member in _REASONING:
             self._reasoning_member = self._reasoning_member or member
@@ -182,10 +191,12 @@ class _Reading:
         self._foreign = self._foreign or delta.foreign
         reasoning = delta.reasoning_content or delta.reasoning  # some write the same under both names
         if reasoning:
-            self.take_text("reasoning_content" if delta.reasoning_content else "reasoning", 1, _escaped(reasoning))
+            member = "reasoning_content" if delta.reasoning_content else "reasoning"
+            self.take_text(member, 1, _escaped(reasoning), ())
         text = choice.text or delta.content
         if text:
-            self.take_text("content", 1, _escaped(text))
+            said = _escaped(text)
+            self.take_text("content", 1, said, (said,) if text.isspace() else ())
 
     def _take_figures(self, said: Event) -> None:
         told = said.usage.completion_tokens if said.usage is not None else None
@@ -206,7 +217,26 @@ class _Reading:
             text_events=self._text_events,
             content_tokens=None if self._reasoning_member else self._completion_tokens,
             overflow=self._overflow,
+            white_events=len(self._white),
+            split_white=self._splits_white(content or ""),
         )
+
+    def _splits_white(self, content: str) -> bool:
+        """Whether the white space at the end came in several events, or is all there is."""
+        said = content.rstrip()
+        last = _text_of(bytearray(b"".join(self._white))) or ""
+        return bool(last) and (len(self._white) > 1 or not said or len(content) - len(said) > len(last))
+
+
+def _white_at_end(texts: list[bytes]) -> tuple[bytes, ...]:
+    """The last of some texts, still escaped, that are white space; empty ones count for nothing."""
+    white: list[bytes] = []
+    for text in reversed(texts):
+        if text and not (_text_of(bytearray(text)) or "").isspace():
+            break
+        if text:
+            white.append(text)
+    return tuple(reversed(white))
 
 
 def _present(value: msgspec.Raw) -> bytes:

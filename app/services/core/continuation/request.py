@@ -76,7 +76,7 @@ def continued_body(
     spent = spent_tokens(delivered, tokens)
     text = text_sent(asked, delivered, ability)
     if text != delivered.content and spent:
-        spent -= 1  # the white space that comes again is a token that comes again
+        spent -= min(spent, delivered.white_tokens)  # what comes again
     try:
         if asked.chat and ability.chat in (Rung.FLAGS, Rung.TRAILING):
             return CHATS, _continued_chat(body, asked, ability, _message(delivered, text), spent, first_engine)
@@ -90,11 +90,13 @@ def continued_body(
 
 
 def text_sent(asked: Asked, delivered: Delivered, ability: Ability) -> str:
-    """The part of the delivered text that the server is sent: where it trims, all but the white space at its end.
+    """The part of the delivered text that the server is sent.
 
-    That white space then comes again, and is not to be shown twice.
+    White space at its end is left out where the server trims it, or would take it for other tokens than were said. It
+    then comes again, and is not to be shown twice.
     """
-    trims = ability.trims and asked.chat and ability.chat in (Rung.FLAGS, Rung.TRAILING)
+    by_message = asked.chat and ability.chat in (Rung.FLAGS, Rung.TRAILING)
+    trims = (by_message and ability.trims) or ((by_message or not asked.chat) and delivered.split_white)
     return delivered.content.rstrip() if trims else delivered.content
 
 

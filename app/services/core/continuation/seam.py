@@ -72,6 +72,7 @@ class Seam:
         "_thoughts",
         "_tokens",
         "_white",
+        "_white_tokens",
         "template",
     )
 
@@ -97,6 +98,7 @@ class Seam:
         self._reasoning_member = delivered.reasoning_member
         self._thoughts = Thoughts(delivered.reasoning, silent=not anew)
         self._white = White(text if trims else "")
+        self._white_tokens = delivered.white_tokens
         self._tokens = 0 if anew else tokens
         self._estimated = delivered.content_tokens is None and tokens == delivered.text_events
         self._scan = StopScan(
@@ -135,7 +137,7 @@ class Seam:
     @property
     def _resent_tokens(self) -> int:
         """How many of the delivered tokens the server was sent. White space that it wrote itself is not of them."""
-        return self._tokens - 1 if self._white.came_again and self._tokens else self._tokens
+        return max(0, self._tokens - self._white_tokens) if self._white.came_again else self._tokens
 
     # -- most events
 
