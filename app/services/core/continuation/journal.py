@@ -151,7 +151,7 @@ class _Reading:
         self._completion_tokens = None
         if member in _CONTENT:
             self._text_events += text_events
-            self._white = self._white + white if len(white) == text_events else white
+            self._white = (self._white + white if len(white) == text_events else white)[-MOST_TEXTS:]
             self._add(self._content, text)
         elif member in _REASONING:
             self._reasoning_member = self._reasoning_member or member

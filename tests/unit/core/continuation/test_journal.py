@@ -363,3 +363,35 @@ def test_nothing_is_read_of_a_stream_of_usual_length() -> None:
     journal.note(with_text("", usage=None))
     assert journal._reading.delivered() == NOTHING
     assert journal.delivered().content == "".join(f" {number}" for number in range(200))
+
+
+@pytest.mark.parametrize("by_text", [False, True])
+@pytest.mark.parametrize(
+    ("texts", "white_events", "split"),
+    [
+        (["foo", "\n", "\t"], 2, True),
+        (["foo\n", "\t"], 1, True),
+        (["foo", ".\n"], 0, False),
+        (["foo", "\n\n"], 1, False),
+        (["\n", " "], 2, True),
+        ([" "], 1, True),
+        (["a", " ", "b"], 0, False),
+        (["a" * 3, *["\n"] * (MOST_TEXTS + 5)], MOST_TEXTS, True),
+    ],
+)
+def test_white_space_at_the_end_is_told_apart_by_events(
+    texts: list[str], white_events: int, split: bool, by_text: bool
+) -> None:
+    journal = Journal()
+    if by_text:
+        journal.begin_texts("content")
+        for text in texts:
+            journal.texts.append(json.dumps(text)[1:-1].encode())
+            if len(journal.texts) >= MOST_TEXTS:
+                journal.trim()
+    else:
+        for text in texts:
+            journal.note(with_text(text))
+    delivered = journal.delivered()
+    assert delivered.content == "".join(texts)
+    assert (delivered.white_events, delivered.split_white) == (white_events, split)

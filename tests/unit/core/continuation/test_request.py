@@ -284,3 +284,12 @@ def test_half_a_character_cannot_be_sent() -> None:
     body = b'{"messages":[]}'
     with pytest.raises(NotContinuable, match="surrogates"):
         continued_body(body, read_asked(body, CHATS), Delivered(content="a\ud800"), FLAGS, None)
+
+
+@pytest.mark.parametrize(("split", "sent"), [(True, "x = 1"), (False, "x = 1\n\t")])
+def test_white_space_in_several_tokens_is_not_sent_but_comes_again(split: bool, sent: str) -> None:
+    delivered = Delivered(content="x = 1\n\t", text_events=6, white_events=2, split_white=split)
+    body = json.dumps({"model": "m", "prompt": "p:", "max_tokens": 20}).encode()
+    made = continued(body, delivered, TEXT)
+    assert made["prompt"] == "p:" + sent
+    assert made["max_tokens"] == (16 if split else 14)

@@ -350,3 +350,10 @@ def test_the_short_cut_goes_on_from_that_of_the_relay() -> None:
     other = Template.of(event({"content": "x"}, created=3), None)
     assert other is not None
     assert joined.beyond(other) is None
+
+
+def test_figures_leave_out_all_the_white_space_that_came_again() -> None:
+    delivered = Delivered(IDENTITY, role=True, content="x\n\t", text_events=3, white_events=2, split_white=True)
+    joining = seam(delivered, trims=True)
+    assert "".join(delta.get("content", "") for delta in deltas(joining.join(event({"content": "\n\ty"})))) == "y"
+    assert joining.merged(Usage(8, 4)) == Usage(7, 5, estimated=True)
