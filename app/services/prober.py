@@ -250,7 +250,9 @@ class Prober:
 
     async def _redial(self, server_id: str) -> None:
         """Look at a server that somebody waits for, and open it if it is well."""
-        target = self._targets()[server_id]
+        target = self._targets().get(server_id)
+        if target is None:
+            return  # removed meanwhile
         inspection = await self._lookout.glance(target)
         if self._targets().get(server_id) != target:
             return

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 
+from app.services.core import sse
 from app.services.core.answers import client_error
 from app.services.core.board import GAP_BOUNDS_SECONDS
 from app.services.core.continuation.call_hold import CallHold
@@ -235,11 +236,18 @@ class Attempt(Vigil):
     # -- ends and failures
 
     def _end_stream(self, relay: EventRelay) -> None:
-        rest = relay.end()
+        try:
+            rest = relay.end()
+        except AnswerUnusableError as error:
+            if not relay.finished:
+                raise
+            rest = error.rest + (b"" if relay.done else sse.DONE)
         if not self.relaying:
             self._began()
         self._lane.completed(self._plane.clock())
-        self._exchange.finish_events(rest, relay.usage() or estimate(len(self._exchange.body), relay.events))
+        exchange, leg = self._exchange, self._exchange.leg
+        before = leg.delivered.tokens if leg is not None and not leg.anew else 0
+        exchange.finish_events(rest, relay.usage() or estimate(len(exchange.body), before + relay.events))
 
     def _end_at_stop(self, relay: EventRelay, block: bytes) -> None:
         """A stop string that began in another server's text is complete: the answer ends, and the work upstream."""
@@ -288,6 +296,11 @@ class Attempt(Vigil):
         if failure is Failure.NOT_SERVED and self._exchange.leg is None and not self._exchange.others_left():
             self._relay = WholeAnswer(None)  # its own words are the best answer there is
             return
+        leg = self._exchange.leg
+        if leg is not None and not leg.anew and failure in (Failure.FAILED, Failure.NOT_SERVED):
+            self._plane.continuation_refused(self.candidate)  # other requests it may serve well
+            self._exchange.attempt_failed(failure, self._status, retry_after_seconds)
+            return
         if failure is Failure.CREDENTIALS:
             self._plane.rejected(self.candidate.server.id, self._status, self._taken_at)
         self._fail(failure, self._status, retry_after_seconds)
@@ -301,14 +314,27 @@ class Attempt(Vigil):
         self._unusable(error.reason)
 
     def _unusable(self, reason: str, failure: Failure = Failure.BROKEN) -> None:
+        """Fail; but an answer that has said why it ended is whole, whatever becomes of its server then."""
         self._plane.answer_unusable(self._exchange.call, self.candidate.server.id, reason)
-        self._fail(failure)
+        relay = self._relay
+        if self.relaying and type(relay) is EventRelay and relay.finished:
+            self._blame(failure)
+            self._end_stream(relay)
+        else:
+            self._fail(failure)
 
     def _fail(self, failure: Failure, status: int | None = None, retry_after_seconds: int | None = None) -> None:
+        self._blame(failure)
+        self._exchange.attempt_failed(failure, status, retry_after_seconds)
+
+    def rest_server(self) -> None:
+        """Leave a server that is overloaded alone for a moment, also where it did not ask for it."""
+        self._lane.cool(self._plane.clock(), _OVERLOAD_SECONDS)
+
+    def _blame(self, failure: Failure) -> None:
         if blames_server(failure):
             plane = self._plane
             self._lane.failed(failure, plane.clock(), plane.random, self._taken_at, begun=self.relaying)
-        self._exchange.attempt_failed(failure, status, retry_after_seconds)
 
     def _public_model(self) -> bytes | None:
         model = self.candidate.model

@@ -157,7 +157,10 @@ class Errand(Listener):
             body, self._asked_usage = forwarded_body(body, seen, model, ask_usage=takes_options)
         except RequestInvalid as error:
             upstream.abort()
-            exchange.refuse(error)
+            if exchange.leg is not None:
+                self._fail(Failure.NOT_SERVED)  # another server may take it as it is
+            else:
+                exchange.refuse(error)
             return
         self._upstream, self._relay = upstream, None
         self._silent_ticks = 0

@@ -16,6 +16,7 @@ from app.services.core.continuation.judgement import Complete, Impossible
 from app.services.core.errors import GatewayError, TooMany, TooSlow
 from app.services.core.outcome import Outcome
 from app.services.core.plan import Await, Forward, Queue, plan
+from app.services.core.retry import Failure
 from app.services.core.surfaces import STREAMING_PATHS
 from app.services.core.usage import Usage, estimate
 from app.services.dataplane.answering import Answering
@@ -25,7 +26,6 @@ from app.services.dataplane.onward import Leg, Onward
 if TYPE_CHECKING:
     from app.services.core.peek import Peek
     from app.services.core.plan import Plan
-    from app.services.core.retry import Failure
     from app.services.dataplane.plane import DataPlane
     from app.services.dataplane.reception import Call
     from app.services.dataplane.sides import ClientSide
@@ -45,6 +45,7 @@ class Exchange(Answering):
     __slots__ = (
         "_age_ticks",
         "_attempt",
+        "_awaited",
         "_continuations",
         "_events",
         "_first_token_seconds",
@@ -72,7 +73,7 @@ class Exchange(Answering):
         self._attempt: Attempt | None = None
         self._sent = self._events = self._age_ticks = self._queued_at_ticks = self._give_up_at_ticks = 0
         self._continuations = 0
-        self._queued = False
+        self._queued = self._awaited = False
         self._queue_error: GatewayError | None = None
         self.started_at = plane.clock()
         self._first_token_seconds: float | None = None
@@ -102,7 +103,7 @@ class Exchange(Answering):
             verdict = self._plan_leg(now)
         if isinstance(verdict, Forward):
             candidate = verdict.candidate
-            self._queued, self.awaits = False, ()
+            self._queued, self.awaits = self._queued and leg is not None, ()
             self._tried.append(candidate.server.id)
             self._attempts += 1
             self._attempt = attempt = Attempt(self, plane, candidate, now)
@@ -116,8 +117,8 @@ class Exchange(Answering):
         elif leg is not None:
             self._hope(after or verdict.error)
         elif isinstance(verdict, Await):
-            if not self.awaits:
-                self._queued = False  # this wait has a time of its own
+            if not self._awaited:
+                self._queued, self._awaited = False, True  # this wait has a time of its own, once
             self.awaits = verdict.server_ids
             self._wait(after or verdict.error, limits.return_ticks)
         else:
@@ -189,7 +190,7 @@ class Exchange(Answering):
         """Carry a begun stream on elsewhere; end it where that can't be."""
         onward, limits = self.onward, self._plane.limits
         if onward is None:
-            self._fail(error, "" if not self.wants_stream else "an answer of this kind can't go on elsewhere")
+            self._fail(error, self._why_not())
             return
         verdict = onward.broke(self.body, self.call.path, attempt.candidate)
         if isinstance(verdict, Impossible):
@@ -200,6 +201,7 @@ class Exchange(Answering):
             self._fail(error, f"it broke {onward.breaks} times")
         else:
             self._continuations += 1
+            self._queued = False  # from now on it may wait, however many servers are tried meanwhile
             self._close_attempt()
             self.route(after=error)
 
@@ -209,8 +211,11 @@ class Exchange(Answering):
         if onward is None:  # there is no leg without it
             self._fail(error)
             return
-        onward.shut_out.append(attempt.candidate.server.id)
-        onward.sent += not retry.costs_nothing(failure)
+        if failure is Failure.OVERLOADED:
+            attempt.rest_server()  # it is waited for
+        else:
+            onward.shut_out.append(attempt.candidate.server.id)
+            onward.sent += not retry.costs_nothing(failure)
         if onward.sent >= self._plane.limits.max_attempts:
             self._fail(error, "the servers that were asked to go on with it did not")
             return
@@ -227,7 +232,9 @@ class Exchange(Answering):
         self.finish_events(closing(onward.asked, delivered, verdict.finish_reason, usage), usage)
 
     def _delivered_tokens(self) -> int:
-        return self.onward.journal.delivered().tokens if self.onward is not None else self._events
+        if self.onward is not None:
+            return self.onward.journal.delivered().tokens
+        return self._events + (self._attempt.events if self._attempt is not None else 0)
 
     # -- the client's side
 
@@ -255,9 +262,11 @@ class Exchange(Answering):
         if self._done:
             return
         if self._age_ticks > limits.request_ticks:
-            self._fail(TooSlow("The request took longer than the gateway allows. Ask for a shorter answer."))
+            error = TooSlow("The request took longer than the gateway allows. Ask for a shorter answer.")
+            self._fail(error, "the time for the whole request is over")
         elif self._attempt is None and self._age_ticks >= self._give_up_at_ticks:
-            self._fail(self._queue_error or self._busy("none got free in time"))
+            reason = "no server that can go on with it came back in time" if self.leg is not None else ""
+            self._fail(self._queue_error or self._busy("none got free in time"), reason)
         elif not self.paused:
             if self._attempt is not None:
                 self._attempt.tick()
@@ -275,6 +284,26 @@ class Exchange(Answering):
         message = f"Every server of model '{self.model}' is busy and {why}. Try again in {wait} seconds."
         return TooMany(message, retry_after_seconds=wait)
 
+    def _why_not(self) -> str:
+        """Why a begun answer never had a chance to go on elsewhere; empty where it is no stream."""
+        if not self.wants_stream:
+            return ""
+        if self._plane.limits.max_continuations == 0:
+            return "this gateway does not carry broken answers on"
+        return "an answer with several choices can't go on elsewhere"
+
+    def _partial_usage(self) -> Usage | None:
+        """What an answer that did not end has taken so far, estimated."""
+        onward = self.onward
+        if onward is not None and onward.asked is not None:
+            return estimate(len(self.body), onward.journal.delivered().tokens)
+        return self._attempt.partial_usage() if self._attempt is not None else None
+
+    @property
+    def has_tried(self) -> bool:
+        """Whether it was sent anywhere yet."""
+        return bool(self._tried)
+
     def _close_attempt(self) -> None:
         """Give the place on the server back; the next in the queue may have it."""
         attempt, self._attempt = self._attempt, None
@@ -287,8 +316,8 @@ class Exchange(Answering):
 
     def _finish(self, status: int, usage: Usage | None, error_code: str | None) -> None:
         self._done = True
-        if usage is None and self._attempt is not None:
-            usage = self._attempt.partial_usage()
+        if usage is None:
+            usage = self._partial_usage()
         self._close_attempt()
         plane, call = self._plane, self.call
         outcome = Outcome(

@@ -8,6 +8,7 @@ from random import random
 from typing import TYPE_CHECKING
 
 from app.services.core.board import Board
+from app.services.core.breaker import Phase
 from app.services.core.errors import GatewayError
 from app.services.core.outcome import Outcome
 from app.services.core.peek import peek
@@ -106,12 +107,19 @@ class DataPlane:
         self.pool.install(snapshot)
         self.board.keep(snapshot.servers)
         for server_id in back:
-            self.returned(server_id)
-        self.place_freed()
+            self.board.lane(server_id).returned(self.clock())
+            self._tell_waiting(server_id)
+        self._queue.place_freed(for_all=True)
 
     def returned(self, server_id: str) -> None:
-        """A server that was down or shut out has passed a check: it may be used again, gently at first."""
-        self.board.lane(server_id).returned(self.clock())
+        """A server that somebody waits for has passed a check: if it was ejected, it is used again, gently at first."""
+        lane = self.board.lane(server_id)
+        if lane.breaker.phase is not Phase.CLOSED:
+            lane.returned(self.clock())
+        self._tell_waiting(server_id)
+        self._queue.place_freed(for_all=True)
+
+    def _tell_waiting(self, server_id: str) -> None:
         for exchange in self._queue:
             exchange.returned(server_id)
 
@@ -189,7 +197,11 @@ class DataPlane:
 
     def _judged(self, server_id: str, alive: bool) -> None:  # noqa: FBT001 - a callback
         for exchange in list(self._running):
-            exchange.judged(server_id, alive=alive)
+            try:
+                exchange.judged(server_id, alive=alive)
+            except Exception:  # as on a tick
+                _logger.exception("An exchange failed when its server was judged")
+                exchange.crashed()
 
     def finished(self, exchange: Exchange, outcome: Outcome) -> None:
         """Forget an exchange and report what became of it."""
@@ -208,7 +220,7 @@ class DataPlane:
             except Exception:  # one exchange's bug must not keep time from the others
                 _logger.exception("An exchange failed on a tick")
                 exchange.crashed()
-        self.place_freed()
+        self._queue.place_freed(for_all=True)
         self._redial()
         for connection in list(self.waiting):
             connection.tick()

@@ -6,6 +6,7 @@ one that floods holds up only itself.
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from app.services.dataplane.exchange import Exchange
 
 __all__ = ["WaitingRoom"]
+
+_logger = logging.getLogger("gateway.plane")
 
 
 class WaitingRoom:
@@ -56,28 +59,36 @@ class WaitingRoom:
     def _recount(self) -> None:
         self.count = len(self._begun) + len(self._fresh)
 
-    def place_freed(self) -> None:
-        """Let those that wait try again, in turn. One that still finds no place keeps its own."""
+    def place_freed(self, *, for_all: bool = False) -> None:
+        """Let those that wait try again, in turn. One that still finds no place keeps its own.
+
+        Args:
+            for_all: also those that wait for a server to come back, to whom a place means nothing.
+        """
         if self._pumping:
             return
         self._pumping = True
         try:
-            self._pump(self._begun)
-            self._pump(self._fresh)
+            self._pump(self._begun, for_all=for_all)
+            self._pump(self._fresh, for_all=for_all)
         finally:
             self._pumping = False
 
-    def _pump(self, queue: FairQueue[Exchange, str]) -> None:
+    def _pump(self, queue: FairQueue[Exchange, str], *, for_all: bool) -> None:
         full: set[str] = set()
         for exchange in queue.in_turn():
-            if exchange.model in full:
+            if exchange.model in full or (exchange.awaits and not for_all):
                 continue
-            exchange.route()
+            try:
+                exchange.route()
+            except Exception:  # one exchange's bug must not hold up the others
+                _logger.exception("An exchange that waited failed")
+                exchange.crashed()
             if not exchange.waits:
                 queue.serve(exchange)
                 self._recount()
-            elif exchange.leg is None:
-                full.add(exchange.model)
+            elif exchange.leg is None and not exchange.has_tried:
+                full.add(exchange.model)  # who was sent somewhere has fewer servers left than the others
 
     def awaited(self) -> list[str]:
         """The servers whose return somebody waits for."""
