@@ -9,9 +9,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
-from app.services.core import sse
+from app.services.core import retry, sse
 from app.services.core.continuation.endings import broken
-from app.services.core.errors import GatewayError, Internal, ServerMisbehaved
+from app.services.core.errors import GatewayError, Internal, ServerMisbehaved, TooMany
 from app.services.core.outcome import CLIENT_LEFT
 from app.services.dataplane.reception import error_reply
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from app.services.dataplane.reception import Call
     from app.services.dataplane.sides import ClientSide
 
-__all__ = ["Answering"]
+__all__ = ["Answering", "busy", "why_not"]
 
 _JSON_LINE = b"content-type: application/json\r\n"
 _EVENT_LINES = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
@@ -184,3 +184,19 @@ class Answering:
     @abstractmethod
     def _finish(self, status: int, usage: Usage | None, error_code: str | None) -> None:
         """Be done: give back what is held, and tell what became of it."""
+
+
+def busy(model: str, why: str) -> TooMany:
+    """What one hears for whom no place came free."""
+    wait = retry.RETRY_AFTER_SECONDS
+    message = f"Every server of model '{model}' is busy and {why}. Try again in {wait} seconds."
+    return TooMany(message, retry_after_seconds=wait)
+
+
+def why_not(max_continuations: int, *, streamed: bool) -> str:
+    """Why a begun answer never had a chance to go on elsewhere; empty where it is no stream."""
+    if not streamed:
+        return ""
+    if max_continuations == 0:
+        return "this gateway does not carry broken answers on"
+    return "an answer with several choices can't go on elsewhere"

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 from app.services.core import retry
 from app.services.core.continuation.endings import closing
 from app.services.core.continuation.judgement import Complete, Impossible
-from app.services.core.errors import GatewayError, TooMany, TooSlow
+from app.services.core.errors import GatewayError, TooSlow
 from app.services.core.outcome import Outcome
 from app.services.core.plan import Await, Forward, Queue, plan
 from app.services.core.retry import Failure
 from app.services.core.surfaces import STREAMING_PATHS
 from app.services.core.usage import Usage, estimate
-from app.services.dataplane.answering import Answering
+from app.services.dataplane.answering import Answering, busy, why_not
 from app.services.dataplane.attempt import Attempt
 from app.services.dataplane.onward import Leg, Onward
 
@@ -43,22 +43,10 @@ class Exchange(Answering):
     """
 
     __slots__ = (
-        "_age_ticks",
-        "_attempt",
-        "_awaited",
-        "_continuations",
-        "_events",
-        "_first_token_seconds",
-        "_give_up_at_ticks",
-        "_plane",
-        "_queue_error",
-        "_queued",
-        "_queued_at_ticks",
-        "_sent",
-        "awaits",
-        "onward",
-        "started_at",
-    )
+        "_age_ticks", "_attempt", "_awaited", "_continuations", "_events",
+        "_first_token_seconds", "_give_up_at_ticks", "_plane", "_queue_error", "_queued",
+        "_queued_at_ticks", "_sent", "awaits", "onward", "started_at",
+    )  # fmt: skip
 
     def __init__(self, plane: DataPlane, call: Call, body: bytes, seen: Peek, client: ClientSide) -> None:
         self._plane = plane
@@ -148,11 +136,11 @@ class Exchange(Answering):
             self._queued_at_ticks = self._age_ticks
         self._give_up_at_ticks = self._queued_at_ticks + patience_ticks
         if not self._plane.queue(self):
-            self._fail(after or self._busy("the queue is full"))
+            self._fail(after or busy(self.model, "the queue is full"))
 
     def turned_away(self) -> None:
         """Another has a better right to wait."""
-        self._fail(self._queue_error or self._busy("the queue is full"))
+        self._fail(self._queue_error or busy(self.model, "the queue is full"))
 
     def others_left(self) -> bool:
         """Whether a server that was not tried yet has the model."""
@@ -190,7 +178,7 @@ class Exchange(Answering):
         """Carry a begun stream on elsewhere; end it where that can't be."""
         onward, limits = self.onward, self._plane.limits
         if onward is None:
-            self._fail(error, self._why_not())
+            self._fail(error, why_not(limits.max_continuations, streamed=self.wants_stream))
             return
         verdict = onward.broke(self.body, self.call.path, attempt.candidate)
         if isinstance(verdict, Impossible):
@@ -266,7 +254,7 @@ class Exchange(Answering):
             self._fail(error, "the time for the whole request is over")
         elif self._attempt is None and self._age_ticks >= self._give_up_at_ticks:
             reason = "no server that can go on with it came back in time" if self.leg is not None else ""
-            self._fail(self._queue_error or self._busy("none got free in time"), reason)
+            self._fail(self._queue_error or busy(self.model, "none got free in time"), reason)
         elif not self.paused:
             if self._attempt is not None:
                 self._attempt.tick()
@@ -278,19 +266,6 @@ class Exchange(Answering):
             self._attempt.judged(alive=alive)
 
     # -- the end
-
-    def _busy(self, why: str) -> TooMany:
-        wait = retry.RETRY_AFTER_SECONDS
-        message = f"Every server of model '{self.model}' is busy and {why}. Try again in {wait} seconds."
-        return TooMany(message, retry_after_seconds=wait)
-
-    def _why_not(self) -> str:
-        """Why a begun answer never had a chance to go on elsewhere; empty where it is no stream."""
-        if not self.wants_stream:
-            return ""
-        if self._plane.limits.max_continuations == 0:
-            return "this gateway does not carry broken answers on"
-        return "an answer with several choices can't go on elsewhere"
 
     def _partial_usage(self) -> Usage | None:
         """What an answer that did not end has taken so far, estimated."""
