@@ -13,17 +13,14 @@ import msgspec
 from app.services.core import sse
 from app.services.core.answers import client_error
 from app.services.core.board import GAP_BOUNDS_SECONDS
-from app.services.core.continuation.call_hold import CallHold
 from app.services.core.continuation.endings import closing
 from app.services.core.continuation.journal import MOST_TEXTS
-from app.services.core.continuation.seam import Seam
 from app.services.core.opening import AnswerHead, Events, Failed, Unusable, Whole
 from app.services.core.relay import EventRelay
 from app.services.core.retry import Failure, blames_server
-from app.services.core.surfaces import COMPLETIONS
 from app.services.core.usage import BYTES_PER_TOKEN, Usage, estimate
 from app.services.core.whole_answer import AnswerUnusableError, WholeAnswer, whole_answer
-from app.services.dataplane.onward import offers_tools
+from app.services.dataplane.relays import event_relay
 from app.services.dataplane.vigil import Vigil
 
 if TYPE_CHECKING:
@@ -83,7 +80,9 @@ class Attempt(Vigil):
         opening = head.opening(wants_stream=self._exchange.wants_stream)
         match opening:
             case Events():
-                self._relay = self._event_relay()
+                self._relay = event_relay(
+                    self._exchange, self._order, self._plane.limits, self._public_model(), hide_usage=self._asked_usage
+                )
             case Whole():
                 self._relay = WholeAnswer(self._public_model())
             case Failed(failure, wait):
@@ -92,33 +91,6 @@ class Attempt(Vigil):
                 self._unusable(reason)
             case _:
                 assert_never(opening)
-
-    def _event_relay(self) -> EventRelay:
-        """What relays this stream: by itself, or joined to what another server began."""
-        exchange, leg = self._exchange, self._exchange.leg
-        onward, seam, hold = exchange.onward, None, None
-        if leg is not None:
-            order = self._order
-            seam = Seam(
-                leg.asked,
-                leg.delivered,
-                anew=leg.anew,
-                trims=order is not None and order.trims,
-                tokens=order.tokens if order is not None else leg.delivered.tokens,
-                hide_usage=self._asked_usage,
-                from_completions=order is not None and order.from_completions,
-            )
-        if onward is not None and self._plane.limits.hold_tool_calls and offers_tools(exchange.body):
-            hold = CallHold()
-        return EventRelay(
-            self._public_model(),
-            hide_usage=self._asked_usage,
-            choices=exchange.seen.choices or 1,
-            may_be_more=exchange.call.path == COMPLETIONS,
-            journal=onward.journal if onward is not None else None,
-            seam=seam,
-            hold=hold,
-        )
 
     def on_chunk(self, data: bytes, start: int) -> None:
         """Relay one chunk: as it came, where it holds an event like the one before. All on one level: it is hot."""
