@@ -14,7 +14,6 @@ import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,9 +167,8 @@ async def _start(parts: Parts, stack: AsyncExitStack) -> tuple[Gateway, Duty]:
     stack.push_async_callback(watching.close)
     parts.observer.attach(watching.ledger, book, prober, canary)
     stack.push_async_callback(parts.tasks.close)
-    _spawn_services(parts, registry, watching, canary)
-    checks = partial(_for_ever, prober.run, "prober")
-    duty = Duty(database, book, lambda: parts.tasks.spawn(checks(), name="prober"), registry)
+    _spawn_services(parts, registry, watching)
+    duty = Duty(database, book, lambda: parts.tasks.spawn(_look_after(prober, canary), name="prober"), registry)
     gateway = Gateway(
         registry=registry,
         book=book,
@@ -196,9 +194,13 @@ async def _open_registry_database(settings: Settings, stack: AsyncExitStack) -> 
     return database, ServerRepository(database, SecretBox(encryption_key))
 
 
-def _spawn_services(parts: Parts, registry: Registry, watching: Watching, canary: Canary) -> None:
+async def _look_after(prober: Prober, canary: Canary) -> None:
+    """Check the servers, and try them for how they continue, for as long as this process is on duty."""
+    await asyncio.gather(_for_ever(prober.run, "prober"), _for_ever(canary.run, "canary"))
+
+
+def _spawn_services(parts: Parts, registry: Registry, watching: Watching) -> None:
     services = {
-        "canary": canary.run,
         "sweeper": lambda: _sweep(parts.plane, watching.lateness),
         "housekeeping": lambda: _keep_house(parts.settings, registry, watching),
     }

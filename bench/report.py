@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from bench.bar import ShownProgress
 from bench.goals import judge_goals
 from bench.summary import Column, Figure, Row, columns_of, rows_of
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from rich.console import Console
 
     from bench.results import Results
     from bench.samples import Sample
@@ -75,7 +75,7 @@ def _goals(results: Results) -> Table:
     return table
 
 
-class Bar:
+class Bar(ShownProgress):
     """Tells on stderr how far a benchmark is: a bar on a terminal, a line a round elsewhere.
 
     Args:
@@ -83,24 +83,8 @@ class Bar:
     """
 
     def __init__(self, total_seconds: float) -> None:
-        self._console = Console(stderr=True)
         columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=self._console, refresh_per_second=1, transient=True)
-        self._task = self._progress.add_task("Starting ...", total=total_seconds)
-        self._shows = self._console.is_terminal
-
-    def __enter__(self) -> Self:
-        """Show it."""
-        if self._shows:
-            self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Take it away."""
-        if self._shows:
-            self._progress.stop()
+        super().__init__(*columns, description="Starting ...", total=total_seconds)
 
     def stage(self, text: str, seconds: float = 0.0) -> None:
         """Say what begins, and how much of the time is over."""

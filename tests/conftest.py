@@ -50,11 +50,14 @@ def _fail_a_skip(report: pytest.TestReport | pytest.CollectReport, config: pytes
 
 
 @pytest.fixture(autouse=True)
-def heard_hangups() -> None:
-    """Let the gateways that a test starts hear SIGHUP: under nohup, or after a test that ignored it, none would."""
+def heard_signals() -> None:
+    """Let what a test starts hear SIGHUP and SIGINT: under nohup, in a shell's background, or after a test that
+    ignored them, nothing would."""
     hangup = getattr(signal, "SIGHUP", None)
     if hangup is not None and signal.getsignal(hangup) in {signal.SIG_IGN, None}:
         signal.signal(hangup, lambda _number, _frame: None)  # what is started anew begins with the default
+    if signal.getsignal(signal.SIGINT) in {signal.SIG_IGN, None}:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
     from app.services.core.continuation.asking import Ask, Trial, Unclear
     from app.services.core.continuation.verdicts import Part
-    from app.services.core.types import Endpoint, Server
-    from app.services.dataplane.fetch import FetchedAnswer
+    from app.services.core.types import Server
+    from app.services.dataplane.fetch import Posts
     from app.services.docket import Case
     from app.services.pulse import Clock
     from app.services.registry.records import Findings
 
-__all__ = ["Canary", "Keeps", "Places", "Posts"]
+__all__ = ["Canary", "Keeps", "Places"]
 
 TRIED_AT_A_TIME: Final = 2
 ANSWER_SECONDS: Final = 60.0
@@ -56,26 +56,6 @@ REDACTED: Final = b"[redacted]"
 MIN_SECRET_LENGTH: Final = 6
 
 logger = get_logger(__name__)
-
-
-class Posts(Protocol):
-    """Sends a request of the gateway's own; ``dataplane.fetch.Fetcher`` is the one."""
-
-    async def post(
-        self,
-        endpoint: Endpoint,
-        path: str,
-        body: bytes,
-        *,
-        api_key: str | None,
-        timeout_seconds: float,
-        limit_bytes: int = ...,
-    ) -> FetchedAnswer:
-        """Send JSON and return the whole answer.
-
-        Raises:
-            EndpointRefused, ConnectFailed, AnswerBroken: there is none.
-        """
 
 
 class Keeps(Protocol):
@@ -149,7 +129,14 @@ class Canary:
         self._wake = asyncio.Event()
 
     async def run(self) -> None:
-        """Try whoever is due until cancelled."""
+        """Try whoever is due until cancelled; trials under way end then."""
+        try:
+            await self._try_for_ever()
+        finally:
+            for trial in self._trials.values():
+                trial.cancel()
+
+    async def _try_for_ever(self) -> None:
         while True:
             self._wake.clear()
             now = self._clock.monotonic()

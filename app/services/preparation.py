@@ -7,7 +7,7 @@ a count that does not come in time is estimated.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from app.services.core.continuation.ability import UNJUDGED, Rung
 from app.services.core.continuation.judgement import Complete, judge
@@ -21,8 +21,7 @@ from app.services.engines.identify import engine_named
 
 if TYPE_CHECKING:
     from app.services.core.snapshot import Candidate
-    from app.services.core.types import Endpoint
-    from app.services.dataplane.fetch import FetchedAnswer
+    from app.services.dataplane.fetch import Posts
     from app.services.dataplane.onward import Leg
 
 __all__ = ["Preparation"]
@@ -32,32 +31,10 @@ MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
 """A long prompt comes back as a list of ids, about eight octets each."""
 
 
-class SmallPost(Protocol):
-    """Asks one small question; ``dataplane.fetch.Fetcher`` is the one."""
-
-    async def post(
-        self,
-        endpoint: Endpoint,
-        path: str,
-        body: bytes,
-        *,
-        api_key: str | None,
-        timeout_seconds: float,
-        limit_bytes: int = ...,
-    ) -> FetchedAnswer:
-        """Send ``body`` to ``path`` below the endpoint.
-
-        Raises:
-            EndpointRefused: the address may not be dialled.
-            ConnectFailed: no connection.
-            AnswerBroken: no whole, valid answer within the timeout and the limit.
-        """
-
-
 class Preparation:
     """Makes requests for continuations. Args: poster: how servers are asked."""
 
-    def __init__(self, poster: SmallPost) -> None:
+    def __init__(self, poster: Posts) -> None:
         self._poster = poster
 
     async def prepare(self, body: bytes, path: str, leg: Leg, candidate: Candidate) -> Order | Complete:  # noqa: ARG002 - the contract's

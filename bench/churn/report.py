@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from bench.bar import ShownProgress
 from bench.churn.faults import FAULTS
 from bench.churn.figures import share_of
 from bench.churn.kinds import PROMISED
@@ -16,7 +16,7 @@ from bench.gateways import OURS
 from bench.report import CALM_LOAD
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from rich.console import Console
 
     from bench.churn.results import ChurnResults, Trial
 
@@ -59,7 +59,7 @@ def _fill(table: Table, headings: tuple[str, ...], rows: list[tuple[str, ...]]) 
         table.add_row(*row)
 
 
-class Line:
+class Line(ShownProgress):
     """Tells on stderr how far a benchmark is: a bar on a terminal, a line a trial elsewhere.
 
     Args:
@@ -67,24 +67,8 @@ class Line:
     """
 
     def __init__(self, total_seconds: float) -> None:
-        self._console = Console(stderr=True)
         columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=self._console, refresh_per_second=1, transient=True)
-        self._task = self._progress.add_task("Starting ...", total=total_seconds)
-        self._shows = self._console.is_terminal
-
-    def __enter__(self) -> Self:
-        """Show it."""
-        if self._shows:
-            self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Take it away."""
-        if self._shows:
-            self._progress.stop()
+        super().__init__(*columns, description="Starting ...", total=total_seconds)
 
     def stage(self, text: str, seconds: float = 0.0) -> None:
         """Say what goes on, and how much more of the time is over."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from bench.bar import ShownProgress
 from bench.identical.cases import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
+
+    from rich.console import Console
 
     from bench.identical.run import Trial
 
@@ -91,28 +92,12 @@ def _cells(trials: Sequence[Trial]) -> tuple[str, ...]:
     return (f"{found['identical']} of {count}", f"{found['continued']} of {count}", f"{min(after)}-{max(after)}", *gaps)
 
 
-class Bar:
+class Bar(ShownProgress):
     """Tells on stderr how far it is: a bar on a terminal, a line for each stage elsewhere."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._progress = Progress(*columns, console=self._console, refresh_per_second=2, transient=True)
-        self._task = self._progress.add_task("Starting the model servers", total=None)
-        self._shows = self._console.is_terminal
-
-    def __enter__(self) -> Self:
-        """Show it."""
-        if self._shows:
-            self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Take it away."""
-        if self._shows:
-            self._progress.stop()
+        super().__init__(*columns, description="Starting the model servers", total=None, refresh_per_second=2)
 
     def stage(self, text: str, count: int) -> None:
         """Something begins that has so many steps."""

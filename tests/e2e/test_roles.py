@@ -59,7 +59,10 @@ WRONG = {
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GatewayInProcess]:
     folder = tmp_path_factory.mktemp("roles")
-    async with serving(FakeModelServer()) as (server,), open_in_process(folder, metrics_key=METRICS_KEY) as opened:
+    async with (
+        serving(FakeModelServer()) as (server,),
+        open_in_process(folder, metrics_key=METRICS_KEY, continuation_enabled=False) as opened,
+    ):
         assert (await opened.register(server.url)).status_code == 201
         yield opened
 

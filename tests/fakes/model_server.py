@@ -97,8 +97,13 @@ class FakeModelServer:
 
     @property
     def inference(self) -> list[Seen]:
-        """The requests that were not checks."""
-        return [seen for seen in self.requests if seen.method == "POST"]
+        """The requests of clients: no checks, and not what the gateway asks to find out how a server continues."""
+        return [seen for seen in self.requests if seen.method == "POST" and "x-request-id" in seen.headers]
+
+    @property
+    def trials(self) -> list[Seen]:
+        """What the gateway asked to find out how a server continues."""
+        return [seen for seen in self.requests if seen.method == "POST" and "x-request-id" not in seen.headers]
 
     def reader_of(self, writer: asyncio.StreamWriter) -> asyncio.StreamReader:
         return self._writers[writer]

@@ -101,11 +101,11 @@ async def test_what_was_found_is_known_after_a_restart_without_a_question(tmp_pa
         async with open_in_process(tmp_path) as gateway:
             server_id = (await gateway.register(server.url)).json()["registration_id"]
             before = await judged(gateway, server_id)
-        asked = len(server.inference)
+        asked = len(server.trials)
         async with open_in_process(tmp_path) as gateway:
             assert await shown(gateway, server_id) == before
             await gateway.client.post(f"/admin/servers/{server_id}/check")
-            assert len(server.inference) == asked
+            assert len(server.trials) == asked
             assert gateway.app.state.plane.snapshot.servers[server_id].abilities.keys() == {"a", "b"}
 
 
@@ -196,7 +196,7 @@ async def test_a_removed_server_is_left_alone_at_once(tmp_path: Path) -> None:
     server = Speaking()
     server.behaviours["/v1/chat/completions"] = _hang
     async with gateway_with(tmp_path, server) as (gateway, (server_id,)):
-        await until(lambda: server.inference, "it is being tried")
+        await until(lambda: server.trials, "it is being tried")
         assert (await gateway.client.delete(f"/admin/register/{server_id}")).status_code == 204
         async with asyncio.timeout(5):
             await server.lost.wait()
@@ -219,7 +219,7 @@ async def test_a_trial_goes_the_way_of_all_traffic(tmp_path: Path) -> None:
     server = Speaking()
     async with gateway_with(tmp_path, server) as (gateway, (server_id,)):
         await judged(gateway, server_id)
-    first = server.inference[0]
+    first = server.trials[0]
     assert first.headers["content-type"] == "application/json"
     assert first.headers["via"].startswith("1.1 ")
     assert "accept-encoding" in first.headers

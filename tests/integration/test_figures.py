@@ -10,6 +10,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.fakes.gateway_in_process import GatewayInProcess, open_in_process
 from tests.fakes.model_server import FakeModelServer, serving
 
+UNTRIED = {"continuation_enabled": False}
+"""Nothing runs on a server but what these tests ask."""
+
 
 async def figures(gateway: GatewayInProcess) -> dict[str, float]:
     """The figures without their labels but ``state``; of histograms the counts."""
@@ -24,7 +27,7 @@ async def figures(gateway: GatewayInProcess) -> dict[str, float]:
 
 
 async def test_a_stream_and_an_answer_show_in_the_figures(tmp_path: Path) -> None:
-    async with serving(FakeModelServer()) as (fake,), open_in_process(tmp_path) as gateway:
+    async with serving(FakeModelServer()) as (fake,), open_in_process(tmp_path, **UNTRIED) as gateway:
         assert (await gateway.register(fake.url)).status_code == 201
         assert (await gateway.chat()).status_code == 200
         assert (await gateway.chat(stream=True)).status_code == 200
@@ -46,7 +49,10 @@ async def test_a_stream_and_an_answer_show_in_the_figures(tmp_path: Path) -> Non
 
 
 async def test_a_server_that_breaks_is_counted_as_ejected_and_its_requests_as_retried(tmp_path: Path) -> None:
-    async with serving(FakeModelServer(), FakeModelServer()) as (good, bad), open_in_process(tmp_path) as gateway:
+    async with (
+        serving(FakeModelServer(), FakeModelServer()) as (good, bad),
+        open_in_process(tmp_path, **UNTRIED) as gateway,
+    ):
         for fake in (good, bad):
             assert (await gateway.register(fake.url)).status_code == 201
         await bad.stop()

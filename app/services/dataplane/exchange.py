@@ -142,10 +142,10 @@ class Exchange(Answering):
         """Another has a better right to wait."""
         self._fail(self._queue_error or busy(self.model, "the queue is full"))
 
-    def others_left(self) -> bool:
-        """Whether a server that was not tried yet has the model."""
+    def others_left(self, *, down: bool = False) -> bool:
+        """Whether a server that was not tried yet has the model; ``down``: one that is down counts too."""
         route = self._plane.snapshot.routes.get(self.model)
-        others = (*route.ready, *route.standby) if route else ()
+        others = (*route.ready, *route.standby, *(route.down if down else ())) if route else ()
         return any(candidate.server.id not in self._tried for candidate in others)
 
     def returned(self, server_id: str) -> None:
@@ -166,7 +166,8 @@ class Exchange(Answering):
         else:
             self._sent += not retry.costs_nothing(failure)
             limits, budget = self._plane.limits, self._plane.budget
-            if retry.may_move_on(failure, self._sent, limits.max_attempts, budget):
+            can_move = self.others_left(down=True)  # where nobody is left, nothing is drawn from the budget
+            if can_move and retry.may_move_on(failure, self._sent, limits.max_attempts, budget):
                 self._close_attempt()
                 self.route(after=error)
             else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from app.services.dataplane.upstream import Upstream
 from app.services.dataplane.wire import get_head, own_post_head
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from app.services.core.types import Endpoint
     from app.services.dataplane.link import Link
 
-__all__ = ["AnswerBroken", "FetchedAnswer", "Fetcher"]
+__all__ = ["AnswerBroken", "FetchedAnswer", "Fetcher", "Posts"]
 
 _MEBIBYTE = 1_048_576
 DEFAULT_LIMIT_BYTES = 4 * _MEBIBYTE
@@ -39,6 +39,26 @@ class FetchedAnswer:
     headers: Mapping[str, str]
     body: bytes
     elapsed_ms: float
+
+
+class Posts(Protocol):
+    """Sends a request of the gateway's own; ``Fetcher`` is the one."""
+
+    async def post(
+        self,
+        endpoint: Endpoint,
+        path: str,
+        body: bytes,
+        *,
+        api_key: str | None,
+        timeout_seconds: float,
+        limit_bytes: int = ...,
+    ) -> FetchedAnswer:
+        """Send JSON and return the whole answer.
+
+        Raises:
+            EndpointRefused, ConnectFailed, AnswerBroken: there is none.
+        """
 
 
 class _Collector:

@@ -6,6 +6,7 @@ lives (``DataPlane.doubt``). One that answers may take its time, up to the limit
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from bisect import bisect_left
 from math import ceil, inf
 
@@ -97,10 +98,10 @@ class Vigil(Errand):
             self._lane.refuses_stream_options = True  # it answers where these are left out
         self._lane.answered(self.first_token_seconds, self._last_at)
 
+    @abstractmethod
     def _end_stream(self, relay: EventRelay) -> None:
         """The stream is whole."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _unusable(self, reason: str, failure: Failure = Failure.BROKEN) -> None:
         """The answer can't be used, or not any more."""
-        raise NotImplementedError
