@@ -109,7 +109,7 @@ def _break_it(servers: Sequence[DemoServer], *, windows: bool) -> str:
     if len(own) == 1:
         return f"{listed}\nWith --servers 2 or more, one can be killed and the next answer comes all the same."
     kill = kill_line(own[0].pid or 0, windows=windows)
-    return f"{listed}\n{kill}\nNow ask again: the answer comes all the same, from another server."
+    return f"{listed}\n{kill}\nDo it while an answer is being written: another server goes on with it. Then ask again."
 
 
 def _indented(text: str) -> str:
