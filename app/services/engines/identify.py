@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from app.services.engines.generic import Generic
+from app.services.engines.llama_cpp_python import LlamaCppPython
 from app.services.engines.llamacpp import LlamaCpp
 from app.services.engines.lmstudio import LmStudio
 from app.services.engines.mlx_lm import MlxLm
@@ -27,6 +28,7 @@ ENGINES: Final[tuple[Engine, ...]] = (
     Sglang(),
     TabbyApi(),
     Ollama(),  # or the greeting at /
+    LlamaCppPython(),  # an owner that others could have, and what stands beside it
     Tgi(),  # /info
     LmStudio(),  # the framework's header, which others may bear too
     MlxLm(),  # the absence of every other mark

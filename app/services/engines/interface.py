@@ -6,12 +6,14 @@ errors look like. Everything here is pure: evidence comes in, values go out.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from itertools import islice
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from app.services.core.signals import NO_SIGNALS
 from app.services.core.types import DiscoveredModel
 from app.services.engines.reading import (
     NotJson,
@@ -20,6 +22,7 @@ from app.services.engines.reading import (
     decode,
     entries,
     is_model_name,
+    objects_at,
     readable,
     text_at,
     value_at,
@@ -28,12 +31,23 @@ from app.services.engines.reading import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
+    from app.services.core.signals import Signals
+
 __all__ = ["MAX_MODELS", "Engine", "Evidence", "header_starts", "looks_like_html", "owner"]
 
 MAX_MODELS: Final = 1000
 """Models taken from one list; the rest is left out."""
 MAX_TOKENS: Final = 10**9
 """A count beyond it is nonsense."""
+
+MAX_PLACE_STEPS: Final = 8
+MAX_JUDGED_CHARACTERS: Final = 1000
+"""As much of an error's text is searched for words."""
+
+_LOADING: Final = re.compile(
+    r"\bloading\b|\bnot (?:yet )?(?:ready|loaded)\b|\bstill starting\b|\bstarting up\b|\bwarming up\b", re.IGNORECASE
+)
+_FAILED: Final = re.compile(r"\b(?:fail|error|unable|cannot|can't|could not|couldn't|abort)", re.IGNORECASE)
 
 COMMON_ERROR_PATHS: Final[tuple[Path, ...]] = (
     ("error", "message"),
@@ -70,6 +84,12 @@ class Engine(ABC):
     """Where an entry of the list tells the context length in tokens; the first that holds a number counts."""
     error_paths: ClassVar[tuple[Path, ...]] = ()
     """Where an error's text stands, tried before the common places."""
+    loading_words: ClassVar[tuple[str, ...]] = ()
+    """How the text of a 503 begins, in lower case, while a model is loaded, beside the common ways to say so."""
+    swaps_models: ClassVar[bool] = False
+    """Whether it loads a model inside a request, and may put another out of memory for it."""
+    assumed_context: ClassVar[int | None] = None
+    """The context length, in tokens, of a model whose own is not known yet; None for no assumption."""
 
     @abstractmethod
     def recognises(self, evidence: Evidence) -> bool:
@@ -122,6 +142,18 @@ class Engine(ABC):
             return count
         return len(tokens) if isinstance(tokens, list) else None
 
+    def signal_paths(self) -> tuple[str, ...]:
+        """Return what is asked for, beside the health checks, to learn how busy a server is; paths from the root."""
+        return ()
+
+    def signals(self, answers: Mapping[str, bytes]) -> Signals:  # noqa: ARG002 - for overrides
+        """Read what a server says of itself.
+
+        Args:
+            answers: the bodies by path, of those in ``signal_paths`` that were answered with 200. Anybody's bytes.
+        """
+        return NO_SIGNALS
+
     def error_message(self, status: int, body: bytes) -> str:
         """Return a short text for a person: what the error's body says, else what the status is called.
 
@@ -130,6 +162,20 @@ class Engine(ABC):
             body: its body, of any kind; may be cut short.
         """
         return readable(self._error_text(body)) or _phrase(status)
+
+    def is_loading(self, status: int, body: bytes) -> bool:
+        """Whether an answer says that the server is well and will soon serve: it still starts, or loads its model.
+
+        Args:
+            status: the answer's HTTP status.
+            body: its body, of any kind; may be cut short.
+        """
+        if status != HTTPStatus.SERVICE_UNAVAILABLE:
+            return False
+        text = self._error_text(body)[:MAX_JUDGED_CHARACTERS].strip()
+        if text.lower().startswith(self.loading_words):
+            return True
+        return _LOADING.search(text) is not None and _FAILED.search(text) is None
 
     def _error_text(self, body: bytes) -> str:
         """Find the text of an error, empty if the body has none."""
@@ -140,7 +186,7 @@ class Engine(ABC):
         if isinstance(document, str):
             return document
         texts = (text_at(document, path) for path in (*self.error_paths, *COMMON_ERROR_PATHS))
-        return next((text for text in texts if text.strip()), "")
+        return next((text for text in texts if text.strip()), "") or _first_complaint(document)
 
 
 def owner(evidence: Evidence) -> str:
@@ -156,6 +202,18 @@ def header_starts(evidence: Evidence, header: str, prefix: str) -> bool:
 def looks_like_html(body: bytes) -> bool:
     """Whether a body is markup rather than text or JSON."""
     return body[:256].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
+
+
+def _first_complaint(document: object) -> str:
+    """Return what FastAPI finds wrong with a body first, and where: ``{"detail": [{"loc": [...], "msg": ...}]}``."""
+    first: Mapping[str, object] = next(objects_at(document, ("detail",)), {})
+    message, place = text_at(first, ("msg",)), first.get("loc")
+    names = (
+        [str(step) for step in place[:MAX_PLACE_STEPS] if isinstance(step, str | int)]
+        if isinstance(place, list)
+        else []
+    )
+    return f"{'.'.join(names)}: {message}" if message and names else message
 
 
 def _phrase(status: int) -> str:

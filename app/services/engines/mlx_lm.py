@@ -13,10 +13,14 @@ ENTRY_MEMBERS: Final = frozenset({"id", "object", "created"})
 
 
 class MlxLm(Engine):
-    """A plain ``http.server`` that lists every MLX model in the cache, unsigned. Errors are ``{"error": str}``."""
+    """A plain ``http.server`` that lists every MLX model in the cache, unsigned. Errors are ``{"error": str}``.
+
+    It has one model in memory, loads another one inside the request, and tells of neither.
+    """
 
     name = "mlx-lm"
     error_paths = (("error",),)
+    swaps_models = True
 
     def recognises(self, evidence: Evidence) -> bool:
         """By Python's own server together with entries of exactly three members; either alone says little."""

@@ -9,7 +9,22 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["NotJson", "Path", "count_at", "decode", "entries", "is_model_name", "readable", "text_at", "value_at"]
+__all__ = [
+    "NotJson",
+    "Path",
+    "amount_at",
+    "count_at",
+    "decode",
+    "decode_or_none",
+    "entries",
+    "is_model_name",
+    "objects_at",
+    "readable",
+    "share_at",
+    "text_at",
+    "texts_at",
+    "value_at",
+]
 
 Path = tuple[str, ...]
 """The members to walk through from the outermost object in."""
@@ -17,6 +32,13 @@ Path = tuple[str, ...]
 MAX_NAME_LENGTH: Final = 256
 MAX_TEXT_LENGTH: Final = 200
 MAX_CONTEXT_LENGTH: Final = 1_000_000_000
+MAX_AMOUNT: Final = 1_000_000
+"""More requests than that at one server are nonsense."""
+MAX_ENTRIES: Final = 1000
+"""Entries taken from one list of an engine's own; the rest is left out."""
+MAX_BRACKETS: Final = 20_000
+"""A page of an engine's own that opens more objects and lists than this is not read: making them is what takes long.
+A list of 1000 models opens some 6,000; a chat template holds hundreds."""
 
 
 class NotJson(ValueError):
@@ -34,6 +56,16 @@ def decode(body: bytes) -> object:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise NotJson(str(error)) from error
     return document
+
+
+def decode_or_none(body: bytes | None) -> object:
+    """Decode JSON as ``decode`` does; None for what is no JSON, not there, or made to keep us busy."""
+    if body is None or body.count(b"{") + body.count(b"[") > MAX_BRACKETS:
+        return None
+    try:
+        return decode(body)
+    except NotJson:
+        return None
 
 
 def value_at(document: object, path: Path) -> object:
@@ -57,6 +89,39 @@ def count_at(document: object, path: Path) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int):
         return None
     return value if 0 < value <= MAX_CONTEXT_LENGTH else None
+
+
+def amount_at(document: object, path: Path) -> int | None:
+    """Return the number of requests at ``path``, zero or more, if there is a sane one."""
+    value = value_at(document, path)
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if 0 <= value <= MAX_AMOUNT else None
+
+
+def share_at(document: object, path: Path) -> float | None:
+    """Return the number from 0 to 1 at ``path``, if there is one."""
+    value = value_at(document, path)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 <= value <= 1 else None
+
+
+def texts_at(document: object, path: Path) -> frozenset[str]:
+    """Return the strings in the list at ``path``; none if it is no list."""
+    value = value_at(document, path)
+    return (
+        frozenset(text for text in value[:MAX_ENTRIES] if isinstance(text, str))
+        if isinstance(value, list)
+        else frozenset()
+    )
+
+
+def objects_at(document: object, path: Path) -> Iterator[Mapping[str, object]]:
+    """Yield the objects in the list at ``path``, the outermost value for an empty path; at most 1000."""
+    value = value_at(document, path)
+    if isinstance(value, list):
+        yield from filter(_is_object, value[:MAX_ENTRIES])
 
 
 def entries(listing: object) -> Iterator[Mapping[str, object]]:

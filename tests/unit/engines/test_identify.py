@@ -39,6 +39,8 @@ OLLAMA_OF_A_USER = {"object": "list", "data": [{"id": "someone/tuned:1b", "objec
 TGI = {"object": "list", "data": [{"id": "tgi-model", "object": "model", "created": 0, "owned_by": "tgi-model"}]}
 LM_STUDIO = {"data": [{"id": "qwen/qwen3-8b", "object": "model", "owned_by": "organization_owner"}], "object": "list"}
 MLX = {"object": "list", "data": [{"id": "mlx-community/Qwen3-4B-4bit", "object": "model", "created": 1790000000}]}
+LLAMA_CPP_PYTHON = {"object": "list", "data": [{"id": "m", "object": "model", "owned_by": "me", "permissions": []}]}
+OLLAMA_OF_ME = {"object": "list", "data": [{"id": "me/tuned:1b", "object": "model", "created": 1, "owned_by": "me"}]}
 PLAIN = {"object": "list", "data": [{"id": "gpt", "object": "model", "owned_by": "someone-else"}]}
 
 
@@ -78,6 +80,9 @@ PLAIN = {"object": "list", "data": [{"id": "gpt", "object": "model", "owned_by":
         ),
         (Evidence({"server": "BaseHTTP/0.6 Python/3.12.4"}, PLAIN), "unknown", [DiscoveredModel("gpt")]),
         (Evidence({}, MLX), "unknown", [DiscoveredModel("mlx-community/Qwen3-4B-4bit")]),
+        (Evidence({"server": "uvicorn"}, LLAMA_CPP_PYTHON), "llama-cpp-python", [DiscoveredModel("m")]),
+        (Evidence({}, OLLAMA_OF_ME), "unknown", [DiscoveredModel("me/tuned:1b")]),
+        (Evidence({}, OLLAMA_OF_ME, b"Ollama is running"), "ollama", [DiscoveredModel("me/tuned:1b")]),
         (Evidence({}, PLAIN), "unknown", [DiscoveredModel("gpt")]),
         (Evidence(), "unknown", []),
     ],
@@ -101,7 +106,8 @@ def test_an_info_page_of_something_else_is_not_tgi() -> None:
 
 
 def test_names_are_those_of_the_api_and_find_their_engine() -> None:
-    names = ["llama.cpp", "vllm", "sglang", "tabbyapi", "ollama", "tgi", "lmstudio", "mlx-lm", "unknown"]
+    signed = ["llama.cpp", "vllm", "sglang", "tabbyapi", "ollama", "llama-cpp-python"]
+    names = [*signed, "tgi", "lmstudio", "mlx-lm", "unknown"]
     assert [engine.name for engine in ENGINES] == names
     assert [engine_named(name).name for name in names] == names
     assert engine_named("never heard of") is UNKNOWN
@@ -120,6 +126,17 @@ def test_names_are_those_of_the_api_and_find_their_engine() -> None:
         ("mlx-lm", 404, b"Not Found", "Not Found"),
         ("unknown", 404, b'{"detail":"Not Found"}', "Not Found"),
         ("unknown", 403, b'"go away"', "go away"),
+        ("llama-cpp-python", 500, b'{"error":{"message":"no memory","type":"internal_server_error"}}', "no memory"),
+        ("tabbyapi", 503, b'{"detail":"No models are currently loaded."}', "No models are currently loaded."),
+        (
+            "tabbyapi",
+            422,
+            b'{"detail":[{"type":"missing","loc":["body","messages",0,"role"],"msg":"Field required"},{"msg":"no"}]}',
+            "body.messages.0.role: Field required",
+        ),
+        ("unknown", 422, b'{"detail":[{"msg":"Field required","loc":"body"}]}', "Field required"),
+        ("unknown", 400, b'{"detail":[{"loc":["body"]}]}', "Bad Request"),
+        ("unknown", 400, b'{"detail":["bad"]}', "Bad Request"),
         ("unknown", 503, b"<html><h1>503</h1></html>", "Service Unavailable"),
         ("unknown", 503, b"\xef\xbb\xbf \n<!doctype html>", "Service Unavailable"),
         ("unknown", 500, b"", "Internal Server Error"),

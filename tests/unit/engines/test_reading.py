@@ -9,7 +9,21 @@ from hypothesis import strategies as st
 
 from app.services.engines.identify import ENGINES, identify
 from app.services.engines.interface import MAX_MODELS, Evidence
-from app.services.engines.reading import NotJson, count_at, decode, entries, is_model_name, readable, text_at
+from app.services.engines.reading import (
+    MAX_BRACKETS,
+    NotJson,
+    amount_at,
+    count_at,
+    decode,
+    decode_or_none,
+    entries,
+    is_model_name,
+    objects_at,
+    readable,
+    share_at,
+    text_at,
+    texts_at,
+)
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
@@ -64,6 +78,32 @@ def test_values_of_other_types_are_not_there() -> None:
     assert count_at(document, ("text", "count")) is None
     assert list(entries({"data": [{"id": "a"}, "b", None, ["c"]]})) == [{"id": "a"}]
     assert list(entries({"data": {"id": "a"}})) == list(entries([{"id": "a"}])) == []
+
+
+def test_amounts_may_be_zero_and_shares_lie_between_none_and_all() -> None:
+    values = [0, 7, 1_000_000, 1_000_001, -1, True, 1.0, "7", None, 10**400]
+    assert [amount_at({"value": value}, ("value",)) for value in values] == [0, 7, 1_000_000] + [None] * 7
+    values = [0, 1, 0.25, 1.5, -0.25, float("nan"), float("inf"), True, "0.5", None]
+    assert [share_at({"value": value}, ("value",)) for value in values] == [0.0, 1.0, 0.25] + [None] * 7
+
+
+def test_lists_of_what_is_wanted() -> None:
+    assert texts_at({"words": ["a", 5, None, "b", ["c"], "a"]}, ("words",)) == {"a", "b"}
+    assert texts_at({"words": "ab"}, ("words",)) == texts_at(None, ("words",)) == frozenset()
+    assert list(objects_at([{"a": 1}, 5, [], {"b": 2}], ())) == [{"a": 1}, {"b": 2}]
+    assert list(objects_at({"models": {"a": 1}}, ("models",))) == []
+    assert len(list(objects_at([{}] * 5000, ()))) == len(texts_at([str(number) for number in range(5000)], ())) == 1000
+
+
+def test_what_is_no_json_or_not_there_is_none() -> None:
+    assert decode_or_none(b"{") is decode_or_none(None) is decode_or_none(b"null") is None
+    assert decode_or_none(b'{"a":[1]}') == {"a": [1]}
+
+
+def test_a_page_that_is_made_to_keep_us_busy_is_not_read() -> None:
+    assert decode_or_none(b"[" + b"[]," * (MAX_BRACKETS - 2) + b"[]]") == [[]] * (MAX_BRACKETS - 1)
+    assert decode_or_none(b"[" + b"[]," * (MAX_BRACKETS - 1) + b"[]]") is None
+    assert decode_or_none(b"[" + b"{}," * (MAX_BRACKETS - 1) + b"{}]") is None
 
 
 @pytest.mark.parametrize("name", ["a", "x" * 256, "meta-llama/Llama-3.1-8B", "llama3.1:8b", "模型", "two words"])
