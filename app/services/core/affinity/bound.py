@@ -1,0 +1,42 @@
+"""May a request go home, or is that server too busy?
+
+Consistent hashing with bounded loads (Mirrokni, Thorup, Zadimoghaddam 2016): a request goes where its data is, as long
+as no server has more than 1.25 times its share of what is in flight. With ``total`` requests in flight, this one among
+them, on ``count`` servers, home may have at most
+
+    2 + ceil(1.25 * total / count)
+
+with this one: rounded up, as a request can't be cut in parts, and two more. Where few are in flight, how many of them
+meet on one server is chance: without the two, two conversations on an idle pool would throw each other about, and where
+servers have two or three requests each, every eighth turn would read its whole prompt anew elsewhere. Who has a hundred
+is held to 1.27 times its share. Beside the bound, home must have a free place under its own cap.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["may_go_home"]
+
+_FIVE, _FOUR = 5, 4
+"""1.25 as whole numbers: a division of them is exact."""
+
+
+def may_go_home(in_flight: int, others: Iterable[int], cap: int | None) -> bool:
+    """Say whether home is taken. Of very many servers, a sample of others will do.
+
+    Args:
+        in_flight: requests that run at home, without this one.
+        others: requests that run on each other server that would do.
+        cap: how many may run at home; None: any number.
+    """
+    if cap is not None and in_flight >= cap:
+        return False
+    if in_flight < 3:
+        return True  # the bound is three at least
+    counts = (*others,)
+    total = sum(counts) + in_flight + 1
+    return in_flight <= 1 - (-_FIVE * total // (_FOUR * (len(counts) + 1)))
