@@ -20,11 +20,14 @@ __all__ = [
     "continuation_findings",
     "health_checks",
     "metadata",
+    "model_class_members",
+    "model_classes",
     "model_servers",
     "server_models",
+    "verification_findings",
 ]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """What ``PRAGMA user_version`` says of a database that these tables describe."""
 
 metadata = sa.MetaData(
@@ -150,3 +153,34 @@ continuation_findings = sa.Table(
 )
 
 sa.Index("ix_health_checks_server_id_checked_at", health_checks.c.server_id, health_checks.c.checked_at.desc())
+
+verification_findings = sa.Table(
+    "verification_findings",
+    metadata,
+    sa.Column("server_id", sa.ForeignKey("model_servers.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("upstream_name", sa.Text(), primary_key=True),
+    sa.Column("subject", sa.String(32), primary_key=True),
+    sa.Column("verdict", sa.String(16), nullable=False),
+    sa.Column("detail", sa.Text(), nullable=False, server_default=""),
+    sa.Column("measured", sa.Float(), nullable=True),
+    sa.Column("found_at", UtcDateTime(), nullable=False),
+)
+
+model_classes = sa.Table(
+    "model_classes",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("name", sa.Text(), nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("decided_by", sa.Text(), nullable=True),
+    sa.Column("created_at", UtcDateTime(), nullable=False),
+    sa.Index(None, "name"),
+)
+
+model_class_members = sa.Table(
+    "model_class_members",
+    metadata,
+    sa.Column("class_id", sa.ForeignKey("model_classes.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("name", sa.Text(), primary_key=True),
+    sa.Index(None, "name"),
+)

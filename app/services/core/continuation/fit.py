@@ -15,6 +15,7 @@ from app.services.core.continuation.ability import UNJUDGED, Rung
 from app.services.core.continuation.judgement import spent_tokens
 from app.services.core.continuation.rendering import RENDERERS
 from app.services.core.continuation.request import DEFAULT_LIMITS
+from app.services.core.naming.reading import read_name
 from app.services.core.usage import BYTES_PER_TOKEN
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from app.services.core.continuation.delivered import Delivered
     from app.services.core.snapshot import Candidate
 
-__all__ = ["Fit", "fit", "needed_tokens", "select"]
+__all__ = ["Fit", "crossed", "fit", "needed_tokens", "select"]
 
 
 class Fit(StrEnum):
@@ -74,21 +75,51 @@ def needed_tokens(asked: Asked, delivered: Delivered) -> int:
 def select(candidates: Iterable[Candidate], first: Candidate | None) -> list[list[Candidate]]:
     """Put candidates into groups, best first.
 
-    Those of the engine that began, under the same name (mostly the same weights and quantization); the others of that
-    engine; the rest. Empty groups are left out; within a group the order stays.
+    Those of the engine that began with the same quantization, as far as the names tell; those with that quantization on
+    other engines; the others of that engine; the rest. Empty groups are left out; within a group the order stays.
     """
-    groups: tuple[list[Candidate], list[Candidate], list[Candidate]] = ([], [], [])
+    groups: tuple[list[Candidate], ...] = ([], [], [], [])
     for candidate in candidates:
         groups[_distance(candidate, first)].append(candidate)
     return [group for group in groups if group]
 
 
+def crossed(first: Candidate, second: Candidate) -> str:
+    """Say what differs where another server goes on with an answer: ``quantization Q4_K_M -> Q8_0, engine a -> b``.
+
+    Empty where nothing does. What neither name tells is not known to differ.
+    """
+    before, after = _quantization(first), _quantization(second)
+    parts = []
+    if before != after and first.model.upstream_name != second.model.upstream_name:
+        parts.append(f"quantization {before or 'not told'} -> {after or 'not told'}")
+    if first.server.engine != second.server.engine:
+        parts.append(f"engine {first.server.engine} -> {second.server.engine}")
+    return ", ".join(parts)
+
+
 def _distance(candidate: Candidate, first: Candidate | None) -> int:
     if first is None:
         return 0
-    if candidate.server.engine != first.server.engine:
-        return 2
-    return 0 if candidate.model.upstream_name == first.model.upstream_name else 1
+    other_engine = candidate.server.engine != first.server.engine
+    if _quantized_alike(candidate, first, told=other_engine):
+        return 1 if other_engine else 0
+    return 3 if other_engine else 2
+
+
+def _quantized_alike(candidate: Candidate, first: Candidate, *, told: bool) -> bool:
+    """Whether two have the same quantization by their servers' own names for them.
+
+    What both names leave out is the same on one engine, which has a default; between two it must be told.
+    """
+    if not told and candidate.model.upstream_name == first.model.upstream_name:
+        return True
+    quantization = _quantization(candidate)
+    return quantization == _quantization(first) and (bool(quantization) or not told)
+
+
+def _quantization(candidate: Candidate) -> str:
+    return read_name(candidate.model.upstream_name).quantization
 
 
 def _holds(candidate: Candidate, needed: int, first: Candidate | None) -> bool:

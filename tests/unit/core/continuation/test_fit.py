@@ -10,7 +10,7 @@ import pytest
 from app.services.core.continuation.ability import Ability, Rung
 from app.services.core.continuation.asked import Asked
 from app.services.core.continuation.delivered import NOTHING, Delivered
-from app.services.core.continuation.fit import Fit, fit, needed_tokens, select
+from app.services.core.continuation.fit import Fit, crossed, fit, needed_tokens, select
 from app.services.core.snapshot import Candidate
 from app.services.core.types import Endpoint, ModelEntry, Server
 
@@ -133,12 +133,37 @@ def test_the_most_alike_come_first() -> None:
     first = server("first", engine="llama.cpp", upstream="q4")
     same = server("same", engine="llama.cpp", upstream="q4")
     cousin = server("cousin", engine="llama.cpp", upstream="q8")
-    namesake = server("namesake", engine="vllm", upstream="q4")
+    namesake = server("namesake", engine="vllm", upstream="Model-Q4")
     stranger = server("stranger", engine="ollama", upstream="q5")
-    for order in permutations([same, cousin, namesake, stranger]):
-        strangers = [candidate for candidate in order if candidate in (namesake, stranger)]
-        assert select(order, first) == [[same], [cousin], strangers]
+    untold = server("untold", engine="vllm", upstream="model")
+    for order in permutations([same, cousin, namesake, stranger, untold]):
+        strangers = [candidate for candidate in order if candidate in (stranger, untold)]
+        assert select(order, first) == [[same], [namesake], [cousin], strangers]
     assert select([stranger, same], first) == [[same], [stranger]]
     assert select([stranger, same], None) == [[stranger, same]]
     assert select([], first) == []
     assert select([first], first) == [[first]]
+
+
+def test_what_no_name_tells_is_one_default_on_one_engine_and_unknown_between_two() -> None:
+    first = server("first", engine="ollama", upstream="llama3.1:8b")
+    same = server("same", engine="ollama", upstream="llama3.1:latest")
+    other = server("other", engine="vllm", upstream="meta-llama/Llama-3.1-8B-Instruct")
+    namesake = server("namesake", engine="vllm", upstream="llama3.1:8b")
+    assert select([other, namesake, same], first) == [[same], [other, namesake]]
+
+
+@pytest.mark.parametrize(
+    ("begun", "goes_on", "said"),
+    [
+        (("ollama", "m:8b-q4_K_M"), ("ollama", "m:8b-q4_K_M"), ""),
+        (("ollama", "m:8b-q4_K_M"), ("ollama", "hf.co/a/m:Q4_K_M"), ""),
+        (("ollama", "m:8b-q4_K_M"), ("ollama", "m:8b-q8_0"), "quantization Q4_K_M -> Q8_0"),
+        (("ollama", "m:8b"), ("vllm", "org/m"), "engine ollama -> vllm"),
+        (("ollama", "m:8b-q4_K_M"), ("vllm", "org/m"), "quantization Q4_K_M -> not told, engine ollama -> vllm"),
+        (("vllm", "org/m"), ("vllm", "org/m-AWQ"), "quantization not told -> AWQ"),
+    ],
+)
+def test_what_was_crossed_is_said(begun: tuple[str, str], goes_on: tuple[str, str], said: str) -> None:
+    first, second = (server(engine=engine, upstream=upstream) for engine, upstream in (begun, goes_on))
+    assert crossed(first, second) == said

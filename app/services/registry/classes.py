@@ -1,0 +1,229 @@
+"""Which names did the operator confirm to mean one model? The use cases; database, memory and routing stay the same.
+
+Every change goes to the database first, then into memory, then to routing, one at a time. One that has begun is
+carried through even if its caller goes away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from uuid import uuid4
+
+from app.services.core.classes import ModelClass
+from app.services.core.errors import Conflict, NotFound
+from app.services.core.naming.observed import Observation
+from app.services.core.naming.proposals import Proposal, propose
+from app.services.registry.access import require_operator
+from app.services.registry.class_rules import MAX_CLASSES, checked_members, checked_name, refuse_conflicts
+from app.services.registry.class_store import ClassRecord, ClassStatus
+from app.utils.logger import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable
+    from datetime import datetime
+
+    from app.services.core.keys import Principal
+    from app.services.core.types import Server
+    from app.services.registry.class_store import ClassStore
+
+__all__ = ["ModelClasses"]
+
+Result = TypeVar("Result")
+
+_NOBODY: Final[tuple[ClassRecord, ...]] = ()
+
+logger = get_logger(__name__)
+
+
+class ModelClasses:
+    """The operator's decisions on names.
+
+    Args:
+        store: where they outlive the process.
+        servers: those that are registered, as routing sees them now.
+        clock: the present moment, timezone-aware UTC.
+        on_change: called after each change, to have the routes built anew; must not block.
+    """
+
+    def __init__(
+        self,
+        store: ClassStore,
+        servers: Callable[[], Iterable[Server]],
+        clock: Callable[[], datetime],
+        on_change: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._servers = servers
+        self._clock = clock
+        self._on_change = on_change
+        self._committing = asyncio.Lock()
+        self._writes: set[asyncio.Task[Any]] = set()
+        self._dismissed = _NOBODY
+        self.confirmed = _NOBODY
+        """The confirmed classes, sorted by name; a change makes a new tuple."""
+        self.routed: tuple[ModelClass, ...] = ()
+        """The same, as routing takes them."""
+
+    async def load(self) -> None:
+        """Take over what the database knows, and have the routes built anew.
+
+        Classes that contradict older ones, which no release writes, are left out.
+        """
+        async with self._committing:
+            dismissed: list[ClassRecord] = []
+            confirmed: list[ClassRecord] = []
+            taken: set[str] = set()
+            for record in await self._store.load():
+                names = {record.name, *record.members}
+                if record.status is ClassStatus.DISMISSED:
+                    dismissed.append(record)
+                elif taken.isdisjoint(names):
+                    confirmed.append(record)
+                    taken |= names
+                else:
+                    logger.error("A stored class of models is left out: another has one of its names", name=record.name)
+            self._install(confirmed, dismissed)
+
+    def get(self, name: str) -> ClassRecord:
+        """Return one confirmed class.
+
+        Raises:
+            NotFound: there is none of this name.
+        """
+        for record in self.confirmed:
+            if record.name == name:
+                return record
+        raise NotFound("There is no confirmed class of this name. GET /admin/model-classes lists those that exist.")
+
+    async def proposals(self) -> list[Proposal]:
+        """Propose names that are probably one model and were not decided on yet; sorted by what they mean."""
+        observations = [
+            Observation(
+                name=model.name,
+                upstream_name=model.upstream_name,
+                engine=server.engine,
+                context_length=server.contexts.get(model.upstream_name) or model.context_length,
+            )
+            for server in self._servers()
+            for model in server.models
+        ]
+        dismissed = [record.members for record in self._dismissed]
+        return await asyncio.to_thread(propose, observations, self.routed, dismissed)
+
+    async def confirm(self, principal: Principal, name: str, members: Iterable[str]) -> ClassRecord:
+        """Take names for one model from now on: each leads to all of their servers.
+
+        Args:
+            principal: whose key asks.
+            name: what the class is called; it can be asked for as well.
+            members: the names; whether a server has them now does not matter.
+
+        Raises:
+            NotAllowed: not an admin key.
+            FieldsInvalid: a name is not one, or there are too few or too many.
+            Conflict: one of the names is in another class already, or the class would hide a model.
+            StorageUnavailable: nothing was stored, nothing changed.
+        """
+        require_operator(principal)
+        wanted = self._record(principal, checked_name(name), checked_members(name, members), ClassStatus.CONFIRMED)
+        await self._carried_through(self._add(wanted))
+        logger.info("Names were confirmed to be one model", name=wanted.name, members=len(wanted.members))
+        return wanted
+
+    async def change(self, principal: Principal, name: str, new_name: str, members: Iterable[str]) -> ClassRecord:
+        """Describe a class anew. Raises as ``confirm`` does, and NotFound."""
+        require_operator(principal)
+        self.get(name)
+        chosen = checked_members(checked_name(new_name), members)
+        record = await self._carried_through(self._change(name, new_name, chosen))
+        logger.info("A class of models was changed", name=record.name, members=len(record.members))
+        return record
+
+    async def dissolve(self, principal: Principal, name: str) -> None:
+        """Let each name mean its own servers again.
+
+        Raises:
+            NotAllowed, NotFound, StorageUnavailable: nothing changed.
+        """
+        require_operator(principal)
+        await self._carried_through(self._remove(name))
+        logger.info("A class of models was dissolved", name=name)
+
+    async def dismiss(self, principal: Principal, members: Iterable[str]) -> None:
+        """Propose these names no more, unless another one joins them.
+
+        Raises:
+            NotAllowed, FieldsInvalid, StorageUnavailable: nothing changed.
+        """
+        require_operator(principal)
+        chosen = checked_members("", members)
+        await self._carried_through(self._add_dismissed(self._record(principal, "", chosen, ClassStatus.DISMISSED)))
+        logger.info("A proposed class of models was dismissed", members=len(chosen))
+
+    async def settle(self) -> None:
+        """Wait for changes whose callers went away. Before the database is closed."""
+        if self._writes:
+            await asyncio.wait(self._writes)
+
+    def _record(self, principal: Principal, name: str, members: tuple[str, ...], status: ClassStatus) -> ClassRecord:
+        return ClassRecord(str(uuid4()), name, members, status, principal.key_id, self._clock())
+
+    async def _add(self, wanted: ClassRecord) -> None:
+        async with self._committing:
+            if len(self.confirmed) >= MAX_CLASSES:
+                raise Conflict(f"There are {MAX_CLASSES} classes already, which is the most. Dissolve one first.")
+            refuse_conflicts(wanted, self.confirmed, self._registered())
+            outdated = {record.id for record in self._dismissed if set(record.members) <= set(wanted.members)}
+            await self._store.put(wanted, instead_of=sorted(outdated))
+            kept = [record for record in self._dismissed if record.id not in outdated]
+            self._install([*self.confirmed, wanted], kept)
+
+    async def _change(self, name: str, new_name: str, members: tuple[str, ...]) -> ClassRecord:
+        async with self._committing:
+            before = self.get(name)
+            others = [record for record in self.confirmed if record is not before]
+            wanted = replace(before, name=new_name, members=members)
+            refuse_conflicts(wanted, others, self._registered())
+            await self._store.put(wanted)
+            self._install([*others, wanted], self._dismissed)
+            return wanted
+
+    async def _remove(self, name: str) -> None:
+        async with self._committing:
+            gone = self.get(name)
+            await self._store.remove(gone.id)
+            self._install([record for record in self.confirmed if record is not gone], self._dismissed)
+
+    async def _add_dismissed(self, wanted: ClassRecord) -> None:
+        """Keep a dismissal in place of those that it covers, and of the oldest where there are too many."""
+        async with self._committing:
+            kept = [record for record in self._dismissed if not set(record.members) <= set(wanted.members)]
+            kept = kept[-(MAX_CLASSES - 1) :]
+            left = {record.id for record in kept}
+            await self._store.put(wanted, instead_of=[one.id for one in self._dismissed if one.id not in left])
+            self._dismissed = (*kept, wanted)
+
+    def _registered(self) -> set[str]:
+        return {model.name for server in self._servers() for model in server.models}
+
+    def _install(self, confirmed: Iterable[ClassRecord], dismissed: Iterable[ClassRecord]) -> None:
+        self.confirmed = tuple(sorted(confirmed, key=lambda record: record.name))
+        self._dismissed = tuple(dismissed)
+        self.routed = tuple(ModelClass(record.name, frozenset(record.members)) for record in self.confirmed)
+        self._on_change()
+
+    async def _carried_through(self, change: Coroutine[Any, Any, Result]) -> Result:
+        """Run a change to its end, even if the caller is cancelled; the cancellation goes on afterwards."""
+        # Not spawned by TaskKeeper: a refused change is its caller's to tell, no failure of a task.
+        task = asyncio.get_running_loop().create_task(change, name="change of model classes")
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait({task})
+            if not task.cancelled() and task.exception() is not None:
+                logger.warning("A change whose caller went away failed", error=type(task.exception()).__name__)
+            raise
