@@ -1,4 +1,7 @@
-"""How does a registered server read in a terminal: its state in words and colour, its models, its load?"""
+"""How does a registered server read in a terminal: its state in words and colour, its models, its load?
+
+What the gateway does not tell, an older one or one whose server's engine tells nothing, is left out.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,16 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-__all__ = ["describe_age", "holds_of", "model_names", "server_details", "server_list", "server_state", "short_id"]
+__all__ = [
+    "describe_age",
+    "describe_load",
+    "holds_of",
+    "model_names",
+    "server_details",
+    "server_list",
+    "server_state",
+    "short_id",
+]
 
 WIDE_COLUMNS: Final = 100
 """From this width on the engine and the age of the last check have room too."""
@@ -31,6 +43,8 @@ _DETAILS: Final = (
     ("Engine", "engine"),
     ("Reason", "reason"),
     ("In flight", "in_flight"),
+    ("Engine's load", "load"),
+    ("In memory", "loaded_models"),
     ("Concurrency cap", "max_concurrency"),
     ("Priority", "priority"),
     ("Weight", "weight"),
@@ -40,6 +54,7 @@ _DETAILS: Final = (
     ("Last change", "last_transition_at"),
 )
 _NONE: Final = "-"
+_LOADED: Final = "*"
 _PARTS: Final = {"chat": "chats", "text": "completions"}
 
 
@@ -78,12 +93,14 @@ def server_list(servers: Sequence[Mapping[str, Any]], now: datetime, width_colum
             short_id(server),
             Text(_shown(server.get("endpoint_url"))),
             server_state(server),
-            Text(", ".join(model_names(server)) or _NONE),
+            Text(", ".join(_marked_names(server)) or _NONE),
             _shown(server.get("in_flight")),
             *aside,
         )
-    reasons = [Text(f"{short_id(server)}: {server['reason']}") for server in servers if server.get("reason")]
-    return Group(table, *([Text(), *reasons] if reasons else []))
+    notes = [Text(f"{short_id(server)}: {note}") for server in servers for note in _notes(server)]
+    if any(_marked_names(server) != model_names(server) for server in servers):
+        notes.append(Text(f"{_LOADED} in memory now"))
+    return Group(table, *([Text(), *notes] if notes else []))
 
 
 def server_details(server: Mapping[str, Any], now: datetime) -> Table:
@@ -91,7 +108,10 @@ def server_details(server: Mapping[str, Any], now: datetime) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_row("State", server_state(server))
     for label, name in _DETAILS:
-        if name.endswith("_at"):
+        if name in {"load", "loaded_models"}:
+            if said := describe_load(server, now) if name == "load" else _in_memory(server):
+                table.add_row(label, Text(said))
+        elif name.endswith("_at"):
             table.add_row(label, describe_age(server.get(name), now))
         else:
             table.add_row(label, Text(_shown(server.get(name))))
@@ -111,11 +131,57 @@ def model_names(server: Mapping[str, Any]) -> list[str]:
     return [str(model) for model in server.get("models") or []]
 
 
+def describe_load(server: Mapping[str, Any], now: datetime | None = None) -> str:
+    """How busy an engine is by its own word: "3/4 busy, 2 waiting"; with more and its age if ``now`` is given."""
+    load = server.get("load") or {}
+    running, waiting, places, cache = (load.get(name) for name in ("running", "waiting", "places", "cache_used"))
+    parts = []
+    if running is not None:
+        parts.append(f"{running}/{places} busy" if places else f"{running} busy")
+    elif places:
+        parts.append(f"{places} places")
+    parts += [f"{waiting} waiting"] if waiting else []
+    if now is not None and parts:
+        parts += [f"{cache:.0%} of its cache used"] if cache is not None else []
+        parts.append(f"told {describe_age(load.get('told_at'), now)}")
+    return ", ".join(parts)
+
+
+def _notes(server: Mapping[str, Any]) -> list[str]:
+    """What is to be told of a server below the list: what is wrong, and how busy its engine is when it is."""
+    load = server.get("load") or {}
+    is_busy = bool(load.get("running") or load.get("waiting"))
+    return [str(note) for note in (server.get("reason"), is_busy and describe_load(server)) if note]
+
+
+def _marked_names(server: Mapping[str, Any]) -> list[str]:
+    """The models of a server as users ask for them; those that are known to be in its memory are marked."""
+    loaded = {model.get("name"): model.get("loaded") for model in server.get("model_details") or []}
+    return [f"{name}{_LOADED}" if loaded.get(name) else name for name in model_names(server)]
+
+
+def _in_memory(server: Mapping[str, Any]) -> str:
+    """The models in memory as the server calls them; empty if it does not tell."""
+    loaded = server.get("loaded_models")
+    return "" if loaded is None else ", ".join(map(str, loaded)) or "no model"
+
+
+def _context(model: Mapping[str, Any]) -> list[str]:
+    """How long a model's context is: what is in effect, and what was registered where that is something else."""
+    length, in_effect = model.get("context_length"), model.get("context_in_effect")
+    if in_effect and length and in_effect != length:
+        return [f"{in_effect:,} tokens in effect, {length:,} registered"]
+    known = in_effect or length
+    return [f"{known:,} tokens"] if known else []
+
+
 def _models_in_detail(server: Mapping[str, Any]) -> list[str]:
     lines: list[str] = []
     for model in server.get("model_details") or []:
         notes = [f"there: {model['upstream_name']}"] if model["upstream_name"] != model["name"] else []
-        notes += [f"{model['context_length']:,} tokens"] if model.get("context_length") else []
+        notes += _context(model)
+        notes += ["in memory"] if model.get("loaded") else []
+        notes += ["/".join(model["capabilities"])] if model.get("capabilities") else []
         notes += [] if model.get("listed", True) else ["not listed there now"]
         notes += _continues(model.get("continuation") or {})
         aside = f" ({', '.join(notes)})" if notes else ""

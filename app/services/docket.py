@@ -2,7 +2,8 @@
 
 A model is tried as long as nobody knows how its chats or its completions go on, or when what was found is in doubt.
 A server that is not healthy, or that its owner, the gateway or the operator let no work to, is left alone until it is
-back; one is tried with one model at a time.
+back; one is tried with one model at a time. Where a trial would put another model out of memory it waits until somebody
+has asked for this one.
 
 All times are seconds of one monotonic clock, handed in by the caller.
 """
@@ -27,6 +28,9 @@ __all__ = ["Case", "Docket", "may_be_tried"]
 
 DOUBT_GAP_SECONDS: Final = 60.0
 """What was found is doubted at most this often."""
+
+UNTOLD_SECONDS: Final = 30.0
+"""How long it is waited for what a server that swaps models has in memory; many never tell."""
 
 Key = tuple[str, str]
 """A server's id, and what it calls the model."""
@@ -106,7 +110,7 @@ class Docket:
                     case.server = server
                     case.due = now if is_back else case.due
                 elif _is_unjudged(server.abilities.get(name, UNJUDGED)):
-                    case = Case(server, name, now)
+                    case = Case(server, name, now + (UNTOLD_SECONDS if _is_untold(server) else 0.0))
                 if case is not None and (case.running or case.is_wanted):
                     self._cases[case.key] = case
         self._doubted_at = {key: when for key, when in self._doubted_at.items() if key[0] in self._servers}
@@ -164,13 +168,28 @@ class Docket:
 
     def _waiting(self) -> Iterator[Case]:
         return (
-            case for case in self._cases.values() if not case.running and case.is_wanted and may_be_tried(case.server)
+            case
+            for case in self._cases.values()
+            if not case.running and case.is_wanted and may_be_tried(case.server) and _swaps_nothing(case)
         )
 
 
 def may_be_tried(server: Server) -> bool:
     """Whether a server is well, and work is let to it."""
     return server.health is HealthStatus.HEALTHY and server.accepts_work and not server.misconfigured
+
+
+def _is_untold(server: Server) -> bool:
+    """Whether a trial may put a model out of memory, and nobody knows yet."""
+    return server.swaps_models and server.loaded is None and len(server.models) > 1
+
+
+def _swaps_nothing(case: Case) -> bool:
+    """Whether a trial leaves in memory what is there, as far as it is told."""
+    server = case.server
+    if not server.swaps_models or not server.loaded or len(server.models) == 1:
+        return True
+    return case.upstream_name in server.loaded
 
 
 def _is_unjudged(ability: Ability) -> bool:

@@ -3,6 +3,9 @@
 The look is GET /v1/models, over the same link as all traffic, so the address is judged here too. It never asks for a
 generation. What goes wrong is told in words that the server's owner understands, and without the server's key, even
 where the server itself echoes it.
+
+A server that says in its engine's own words that it is loading its model is not ill, only not ready. Some say so in
+the list of models itself (llama.cpp until early 2026 answers 200 with it while everything else is 503).
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ VERSION_TIMEOUT_SECONDS: Final = 2.0
 """No registration waits longer for what it can do without."""
 MAX_NAMES_SHOWN: Final = 5
 REDACTED: Final = "[redacted]"
+LOADING_REASON: Final = "loading the model"
 MIN_SECRET_LENGTH: Final = 6
 """Shorter keys ("EMPTY", "none") are placeholders; taking them out would only garble the text."""
 
@@ -134,7 +138,7 @@ class Inspector:
             reason = error.reason.replace("the answer is larger", "the list of models is larger")
             return Inspection(CheckFailure.UNREACHABLE, reason)
         if answer.status != HTTPStatus.OK:
-            return _judge_status(_without_key_in_body(answer, api_key))
+            return _judge_status(_without_key_in_body(answer, api_key), known)
         return await self._judge_list(endpoint, api_key, expected, known, answer)
 
     async def _judge_list(
@@ -153,6 +157,8 @@ class Inspector:
         engine = identify(evidence)
         if engine is UNKNOWN and known is not None:
             engine = engine_named(known)
+        if engine.is_loading(answer.status, answer.body):
+            return _loading(engine, answer)
         return _judge_models(engine, engine.models(evidence), expected, answer.elapsed_ms)
 
     async def _more_evidence(self, endpoint: Endpoint, api_key: str | None, evidence: Evidence) -> Evidence:
@@ -195,16 +201,21 @@ class Inspector:
         )
 
 
-def _judge_status(answer: FetchedAnswer) -> Inspection:
-    """Say what a status other than 200 means."""
+def _judge_status(answer: FetchedAnswer, known: str | None) -> Inspection:
+    """Say what a status other than 200 means. ``known``: what an earlier look identified, for answers without marks."""
     status = answer.status
     if status in _REDIRECTS:
         return _bad(answer, f"answered {status}: redirects are not followed; register the address it points to")
-    message = identify(Evidence(answer.headers)).error_message(status, answer.body)
+    engine = identify(Evidence(answer.headers))
+    if engine is UNKNOWN and known is not None:
+        engine = engine_named(known)
+    message = engine.error_message(status, answer.body)
     reason = f"answered {status}: {message}"
     if status in _KEY_REJECTED:
         reason = f"{reason}, update the server's api_key"
         return Inspection(CheckFailure.CREDENTIALS, reason, latency_ms=answer.elapsed_ms)
+    if engine.is_loading(status, answer.body):
+        return _loading(engine, answer)
     if status in _NOT_READY:
         return Inspection(CheckFailure.NOT_READY, reason, latency_ms=answer.elapsed_ms)
     if status == HTTPStatus.NOT_FOUND:
@@ -225,6 +236,10 @@ def _judge_models(
         failure = CheckFailure.MODEL_MISSING if len(lacking) == len(set(expected)) else None
         reason = f"lists models {_shown(listed)} but not {_shown(lacking)}"
     return Inspection(failure, reason, models, engine.name, latency_ms, frozenset(lacking))
+
+
+def _loading(engine: Engine, answer: FetchedAnswer) -> Inspection:
+    return Inspection(CheckFailure.LOADING, LOADING_REASON, engine=engine.name, latency_ms=answer.elapsed_ms)
 
 
 def _bad(answer: FetchedAnswer, reason: str) -> Inspection:

@@ -10,8 +10,7 @@ Two kinds of looks come beside the checks, for traffic: whether a server that fe
 and whether one that requests wait for is back (``redial``, ``redials``). What was found is dropped if the server was
 removed or changed meanwhile.
 
-An engine's version is asked for when a server is first seen, and when it is well again after a failure: then another
-one may have been started. Never at each check.
+Who wants to know more of a server that is well is told of each good look (``on_checked``), and waited for by nobody.
 """
 
 from __future__ import annotations
@@ -24,18 +23,19 @@ from typing import TYPE_CHECKING, Final
 from app.services.agenda import Agenda, Slot
 from app.services.core.errors import GatewayError, NotFound
 from app.services.core.health import next_check_in_seconds
-from app.services.core.types import CheckFailure, HealthStatus
+from app.services.core.types import CheckFailure, HealthStatus, Inspection
 from app.services.lookout import Lookout
 from app.services.prober_interface import Looks, Pace, ProbeTarget, Records, Spawns
 from app.services.pulse import LoopLag, SystemClock
 from app.services.redials import Redials
+from app.services.version_watch import VersionWatch
 from app.utils.logger import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from app.services.core.health import HealthState
-    from app.services.core.types import DiscoveredModel, Inspection
+    from app.services.core.types import DiscoveredModel
     from app.services.pulse import Clock
 
 __all__ = ["Looks", "Pace", "ProbeTarget", "Prober", "Records", "Spawns"]
@@ -47,7 +47,7 @@ TICK_SECONDS: Final = 0.1
 logger = get_logger(__name__)
 
 
-def _ignore(*_told: str) -> None:
+def _ignore(*_told: object) -> None:
     """Nobody wants to hear it."""
 
 
@@ -67,6 +67,8 @@ class Prober:
             first after a start included.
         on_returned: called with the id of a server that is healthy and was found well by a redial: whoever holds it
             back for failures of its own counting may let it go. Routing has been told by then.
+        on_checked: called with id, target and inspection after each good look that was taken in, that of a server's
+            registration included (without its models). It must not block.
         clock: time, and waiting in it.
         draw: draws evenly from [0, 1).
     """
@@ -82,6 +84,7 @@ class Prober:
         on_models: Callable[[str, tuple[DiscoveredModel, ...], str], Awaitable[None]],
         on_version: Callable[[str, str], None] = _ignore,
         on_returned: Callable[[str], None] = _ignore,
+        on_checked: Callable[[str, ProbeTarget, Inspection], None] = _ignore,
         clock: Clock | None = None,
         draw: Callable[[], float] = random,
     ) -> None:
@@ -90,15 +93,14 @@ class Prober:
         self._tasks = tasks
         self._cadence = pace.cadence
         self._targets = targets
-        self._on_models, self._on_version, self._on_returned = on_models, on_version, on_returned
+        self._on_models, self._on_returned, self._on_checked = on_models, on_returned, on_checked
+        self._versions = VersionWatch(inspector, tasks, targets, on_version)
         self._clock = clock or SystemClock()
         self._draw = draw
         self._agenda = Agenda(pace.concurrency, self._is_down)
         self._adopted: Mapping[str, ProbeTarget] | None = None
         self._checks: dict[Slot, asyncio.Task[Inspection]] = {}
         self._listed: dict[str, tuple[tuple[DiscoveredModel, ...], str]] = {}
-        self._versions: dict[str, str] = {}
-        self._unsure_of_version: set[str] = set()
         self._asides: dict[str, asyncio.Task[bool]] = {}
         self._redials = Redials(pace.concurrency, self._start_redial)
         self._lag = LoopLag()
@@ -188,10 +190,11 @@ class Prober:
         for server_id in self._agenda.keep_only(targets):
             state = self._book.state(server_id)
             fresh = self._adopted is not None and state.status is not HealthStatus.UNKNOWN
+            if fresh:
+                self._on_checked(server_id, targets[server_id], Inspection(None, "", engine=targets[server_id].engine))
             self._agenda.add(server_id, now + (self._pause(state) if fresh else 0.0))
         self._listed = {server_id: seen for server_id, seen in self._listed.items() if server_id in targets}
-        self._versions = {server_id: seen for server_id, seen in self._versions.items() if server_id in targets}
-        self._unsure_of_version &= targets.keys()
+        self._versions.keep(targets)
         self._adopted = targets
 
     def _spawn(self, slot: Slot) -> None:
@@ -205,13 +208,14 @@ class Prober:
             inspection = await self._lookout.look(target)
             current = self._agenda.is_current(slot) and self._targets().get(slot.server_id) == target
             if current:
-                self._note_doubts(slot.server_id)
+                self._versions.doubt(slot.server_id, self._book.state(slot.server_id))
                 self._book.record(slot.server_id, inspection, self._clock.now())
             slot.again = slot.again or not current
         finally:
             self._finish(slot)
         if current and inspection.passed:
-            self._ask_version(slot.server_id, target, inspection.engine)
+            self._versions.ask(slot.server_id, target, inspection.engine)
+            self._on_checked(slot.server_id, target, inspection)
             await self._report_models(slot.server_id, target, inspection)
         return inspection
 
@@ -259,29 +263,12 @@ class Prober:
         state = self._book.state(server_id)
         is_news = state.status is not HealthStatus.HEALTHY or state.consecutive_failures > 0
         if inspection.failure is CheckFailure.CREDENTIALS or (inspection.passed and is_news):
-            self._note_doubts(server_id)
+            self._versions.doubt(server_id, state)
             self._book.record(server_id, inspection, self._clock.now(), wanted=True)
+            if inspection.passed:
+                self._on_checked(server_id, target, inspection)
         if inspection.passed and self._book.state(server_id).status is HealthStatus.HEALTHY:
             self._on_returned(server_id)
-
-    def _note_doubts(self, server_id: str) -> None:
-        """Remember to ask a server for its version, before what was found of it is taken in."""
-        if server_id not in self._versions or self._book.state(server_id).consecutive_failures > 0:
-            self._unsure_of_version.add(server_id)
-
-    def _ask_version(self, server_id: str, target: ProbeTarget, engine: str) -> None:
-        """Ask a server that is well for its engine's version, if another one may run there by now."""
-        if server_id in self._unsure_of_version:
-            self._unsure_of_version.discard(server_id)
-            self._versions.setdefault(server_id, "")
-            question = self._learn_version(server_id, target, engine)
-            self._tasks.spawn(question, name=f"version of server {server_id}")
-
-    async def _learn_version(self, server_id: str, target: ProbeTarget, engine: str) -> None:
-        version = await self._inspector.version(target.endpoint, target.api_key, engine)
-        if self._targets().get(server_id) == target and version not in {"", self._versions.get(server_id)}:
-            self._versions[server_id] = version
-            self._on_version(server_id, version)
 
     def _flush_when_due(self, now: float) -> None:
         """Write to the database beside the checks, so that a slow disk delays none."""

@@ -11,6 +11,7 @@ from app.services.core.errors import EndpointRefused
 from app.services.core.types import CheckFailure, DiscoveredModel, Endpoint, Inspection
 from app.services.dataplane.fetch import AnswerBroken, FetchedAnswer
 from app.services.dataplane.link import ConnectFailed, ConnectFailure
+from app.services.engines.vllm import Vllm
 from app.services.inspector import Inspector
 
 ENDPOINT = Endpoint("http", "gpu.example", 8000)
@@ -93,9 +94,15 @@ async def test_a_clean_pass() -> None:
         ),
         (
             answered(b'{"error":{"message":"Loading model","code":503}}', 503, server="llama.cpp"),
-            CheckFailure.NOT_READY,
-            "answered 503: Loading model",
+            CheckFailure.LOADING,
+            "loading the model",
         ),
+        (
+            answered(b'{"error":{"message":"Loading model failed","code":503}}', 503, server="llama.cpp"),
+            CheckFailure.NOT_READY,
+            "answered 503: Loading model failed",
+        ),
+        (answered(b"overloaded", 503), CheckFailure.NOT_READY, "answered 503: overloaded"),
         (answered(b"", 429), CheckFailure.NOT_READY, "answered 429: Too Many Requests"),
         (
             answered(b'{"error":"Unauthorized"}', 401),
@@ -145,6 +152,23 @@ async def test_failures_in_an_owners_words(
 ) -> None:
     inspection = await look(answer)
     assert (inspection.failure, inspection.reason) == (failure, reason)
+
+
+async def test_who_is_loading_is_known_by_an_earlier_look_where_the_answer_bears_no_mark() -> None:
+    wordless = answered(b"", 503)
+    assert (await look(wordless, engine="sglang")).failure is CheckFailure.LOADING
+    assert (await look(wordless, engine="vllm")).failure is CheckFailure.NOT_READY
+    registering = await look(answered(b'{"error":{"message":"Loading model"}}', 503), engine=None)
+    assert (registering.failure, registering.reason) == (CheckFailure.LOADING, "loading the model")
+    assert registering.models == ()
+
+
+async def test_the_list_itself_may_say_that_the_model_is_still_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = listing("a")
+    monkeypatch.setattr(Vllm, "is_loading", lambda _, status, said: (status, said) == (200, body))
+    inspection = await look(answered(body), "a")
+    assert (inspection.failure, inspection.engine) == (CheckFailure.LOADING, "vllm")
+    assert (await look(answered(listing("a", "b")), "a")).passed
 
 
 async def test_what_the_gateway_itself_lacks_is_not_the_servers_fault() -> None:

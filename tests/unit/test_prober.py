@@ -21,6 +21,7 @@ from app.utils.tasks import TaskKeeper
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MODEL = DiscoveredModel("llama")
 GOOD = Inspection(None, "", (MODEL,), "vllm", 3.0)
+LOADING = Inspection(CheckFailure.LOADING, "loading the model")
 REFUSED = Inspection(CheckFailure.UNREACHABLE, "connection refused")
 TIMED_OUT = Inspection(CheckFailure.UNREACHABLE, "no answer within 5 s")
 
@@ -189,6 +190,7 @@ class Watch:
         self.report_error: Exception | None = None
         self.versions: list[tuple[str, str]] = []
         self.returned: list[tuple[float, str, HealthStatus]] = []
+        self.checked: list[tuple[float, str, HealthStatus, Inspection]] = []
         self.prober = Prober(
             self.network,
             self.book,
@@ -198,6 +200,7 @@ class Watch:
             on_models=self._report,
             on_version=lambda server_id, version: self.versions.append((server_id, version)),
             on_returned=self._came_back,
+            on_checked=self._was_checked,
             clock=self.clock,
             draw=lambda: 0.5,
         )
@@ -207,6 +210,10 @@ class Watch:
 
     def _came_back(self, server_id: str) -> None:
         self.returned.append((self.clock.seconds - 1000.0, server_id, self.status(server_id)))
+
+    def _was_checked(self, server_id: str, target: ProbeTarget, inspection: Inspection) -> None:
+        assert target is self.targets[server_id]
+        self.checked.append((self.clock.seconds - 1000.0, server_id, self.status(server_id), inspection))
 
     async def _report(self, server_id: str, models: tuple[DiscoveredModel, ...], engine: str) -> None:
         self.reported.append((server_id, models, engine))
@@ -866,3 +873,69 @@ async def test_a_loop_that_was_blocked_for_a_second_ejects_nobody(watch: Watch) 
     await watch.clock.advance(2)
     assert {watch.book.state(server_id).consecutive_failures for server_id in ids} == {0}
     assert {watch.status(server_id) for server_id in ids} == {HealthStatus.HEALTHY}
+
+
+async def test_each_good_check_is_told_once_it_is_taken_in(watch: Watch) -> None:
+    watch.register("a")
+    watch.network.will("a", GOOD, REFUSED, GOOD)
+    watch.start()
+    await watch.clock.advance(11.5)
+    healthy = HealthStatus.HEALTHY
+    assert watch.checked == [(0.0, "a", healthy, GOOD), (pytest.approx(10.9), "a", healthy, GOOD)]
+
+
+async def test_a_check_of_a_server_that_was_changed_or_removed_meanwhile_is_not_told(watch: Watch) -> None:
+    watch.register("a", "b")
+    for server_id in ("a", "b"):
+        watch.network.will(server_id, GOOD, after_seconds=1.0)
+    watch.start()
+    await watch.clock.advance(0.5)
+    watch.remove("a")
+    watch.register("b", engine="sglang")
+    await watch.clock.advance(0.6)
+    assert watch.checked == []
+    await watch.clock.advance(2)
+    assert [server_id for _, server_id, *_ in watch.checked] == ["b"]
+
+
+async def test_a_registration_counts_as_a_good_check(watch: Watch) -> None:
+    watch.start()
+    await watch.clock.advance(2)
+    watch.book.record("a", GOOD, watch.clock.now())
+    watch.register("a", engine="ollama")
+    await watch.clock.advance(1)
+    assert watch.checked == [(pytest.approx(3.0), "a", HealthStatus.HEALTHY, Inspection(None, "", engine="ollama"))]
+    assert watch.network.looks == []
+
+
+async def test_a_redial_that_opens_a_server_is_told(watch: Watch) -> None:
+    await brought_down(watch)
+    watch.checked.clear()
+    watch.network.will("a", GOOD)
+    await watch.waiting_for("a", seconds=0.3)
+    assert [(server_id, status) for _, server_id, status, _ in watch.checked] == [("a", HealthStatus.HEALTHY)]
+
+
+async def test_a_server_that_restarts_is_looked_at_every_second_and_back_at_once(watch: Watch) -> None:
+    watch.register("a")
+    watch.network.will("a", GOOD, *[LOADING] * 40, GOOD)
+    watch.start()
+    await watch.clock.advance(10)
+    state = watch.book.state("a")
+    assert (state.status, state.reason, state.consecutive_failures) == (HealthStatus.UNHEALTHY, "loading the model", 0)
+    await watch.clock.advance(35)
+    assert watch.status("a") is HealthStatus.UNHEALTHY
+    await watch.clock.advance(2)
+    assert watch.status("a") is HealthStatus.HEALTHY
+    assert {round(later - earlier, 3) for earlier, later in pairwise(watch.network.times("a")[1:42])} == {0.9}
+
+
+async def test_a_server_that_loaded_its_model_is_asked_for_its_version_anew(watch: Watch) -> None:
+    watch.register("a")
+    watch.network.versions["a"] = "1"
+    watch.network.will("a", GOOD, LOADING, GOOD)
+    watch.start()
+    await watch.clock.advance(5)
+    watch.network.versions["a"] = "2"
+    await watch.clock.advance(6)
+    assert watch.versions == [("a", "1"), ("a", "2")]

@@ -1,11 +1,13 @@
 """What does a check or a failed request make of a server's state, and when is the next check due?
 
-Three states and eight signals, and the table in ``core.health_table`` says what follows. Its rules:
+Three states and nine signals, and the table in ``core.health_table`` says what follows. Its rules:
 
 * **A server that nobody knows is believed at its first word**, good or bad: nothing else speaks for it yet.
 * **A healthy server is given the benefit of the doubt.** It leaves the rotation after ``Thresholds.unhealthy`` misses
-  in a row. Missed checks, dials that traffic lost and "still loading" count alike, so three refused requests are
-  enough to mark a dead server, long before the next periodic check.
+  in a row. Missed checks, dials that traffic lost and "overloaded" count alike, so three refused requests are enough
+  to mark a dead server, long before the next periodic check.
+* **A server that loads its model is not ill, only not ready.** By its engine's own word it leaves at once, nothing is
+  counted against it, it is looked at every ``changing_seconds`` for as long as that takes, and its first pass opens it.
 * **Some failures need no second look.** A server that rejects our key, or whose address may not be dialled, answers
   the same until somebody changes something: it leaves at once. So does one that stopped in mid-answer and is silent.
 * **A server that came back proves itself** by ``Thresholds.healthy`` passes in a row, so that one that flaps every
@@ -31,13 +33,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, assert_never
 
+from app.services.core.health_events import Event, Missed, Passed, Refused, Rejected, WentSilent, event_from
 from app.services.core.health_table import TRANSITIONS, Signal, When
 from app.services.core.types import CheckFailure, HealthStatus
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-    from app.services.core.types import Inspection
 
 __all__ = [
     "TRANSITIONS",
@@ -65,6 +66,7 @@ MAX_DOUBLINGS: Final = 20
 
 _BY_FAILURE: Final = {
     CheckFailure.NOT_READY: Signal.NOT_READY,
+    CheckFailure.LOADING: Signal.LOADING,
     CheckFailure.CREDENTIALS: Signal.SHUT_OUT,
     CheckFailure.REFUSED_ADDRESS: Signal.SHUT_OUT,
 }
@@ -96,8 +98,9 @@ class HealthState:
     ``reason`` says in an owner's words what is wrong, and is empty while nothing is. ``missing_models`` holds the
     upstream names that the last list lacked. ``misconfigured``: it refuses our key, in a check or in traffic;
     ``rejection`` says what it answered to a request, and keeps it out although its checks pass; else it is empty.
+    ``loading``: the last that was seen of it is that it loads its model, so one pass is enough.
 
-    These two are not stored, so a restart is one more chance: it costs at most one request that is refused again.
+    These three are not stored, so a restart is one more chance: it costs at most one request that is refused again.
     """
 
     status: HealthStatus = HealthStatus.UNKNOWN
@@ -109,6 +112,7 @@ class HealthState:
     missing_models: frozenset[str] = frozenset()
     misconfigured: bool = False
     rejection: str = ""
+    loading: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,59 +124,6 @@ class CheckRecord:
     reason: str = ""
     latency_ms: float = 0.0
     source: str = "check"
-
-
-@dataclass(frozen=True, slots=True)
-class Passed:
-    """A check that got a list of models. ``reason`` is not empty when the list lacks some (``missing``).
-
-    ``wanted``: this one pass is to be enough, for requests wait for the server, or it is given a chance.
-    """
-
-    missing: frozenset[str] = frozenset()
-    reason: str = ""
-    wanted: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Missed:
-    """A check that failed. ``missing`` is None when the server gave no list."""
-
-    reason: str
-    failure: CheckFailure = CheckFailure.UNREACHABLE
-    missing: frozenset[str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A request that could not connect to the server."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """A request that the server answered with 401 or 403."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class WentSilent:
-    """A server that fell silent in the middle of an answer, and did not answer a check beside it."""
-
-    reason: str = "stopped answering"
-
-
-Event = Passed | Missed | Refused | Rejected | WentSilent
-
-
-def event_from(inspection: Inspection, *, wanted: bool = False) -> Passed | Missed:
-    """Read what a check found as an event; ``wanted`` if one pass is to be enough."""
-    if inspection.failure is None:
-        return Passed(inspection.missing_models, inspection.reason, wanted)
-    listed = inspection.failure is CheckFailure.MODEL_MISSING
-    return Missed(inspection.reason, inspection.failure, inspection.missing_models if listed else None)
 
 
 def signal_of(event: Event) -> Signal:
@@ -204,8 +155,9 @@ def advance(state: HealthState, event: Event, now: datetime, thresholds: Thresho
     """
     signal = signal_of(event)
     counted = _counted(state, signal)
-    move = TRANSITIONS[state.status, signal]
     is_barred = bool(state.rejection) and signal is Signal.PASS
+    is_awaited = state.loading and signal is Signal.PASS
+    move = TRANSITIONS[state.status, Signal.WANTED_PASS if is_awaited else signal]
     status = move.to if _is_due(move.when, counted, thresholds) and not is_barred else state.status
     rejection = _rejection(state, event)
     return replace(
@@ -217,6 +169,7 @@ def advance(state: HealthState, event: Event, now: datetime, thresholds: Thresho
         missing_models=_missing(state, event),
         misconfigured=bool(rejection) or _is_shut_out(state, event),
         rejection=rejection,
+        loading=signal is Signal.LOADING,
     )
 
 
@@ -233,9 +186,11 @@ def next_check_in_seconds(state: HealthState, cadence: Cadence, random: float) -
 
 
 def _counted(state: HealthState, signal: Signal) -> HealthState:
-    """Count the signal: a pass ends a run of failures, a failure ends a run of passes."""
+    """Count the signal: a pass ends a run of failures, a failure ends a run of passes, and loading is neither."""
     if signal in _PASSES:
         return replace(state, consecutive_failures=0, consecutive_successes=state.consecutive_successes + 1)
+    if signal is Signal.LOADING:
+        return replace(state, consecutive_failures=0, consecutive_successes=0)
     is_straggler = signal in _FROM_TRAFFIC and state.status is HealthStatus.UNHEALTHY
     failures = max(state.consecutive_failures, 1) if is_straggler else state.consecutive_failures + 1
     return replace(state, consecutive_failures=failures, consecutive_successes=0)
@@ -260,7 +215,7 @@ def _is_changing(state: HealthState) -> bool:
         case HealthStatus.HEALTHY:
             return state.consecutive_failures > 0
         case HealthStatus.UNHEALTHY:
-            return state.consecutive_successes > 0 and not state.rejection
+            return (state.consecutive_successes > 0 or state.loading) and not state.rejection
         case HealthStatus.UNKNOWN:
             return True
         case _:

@@ -1,4 +1,4 @@
-"""Where does each sign lead? The table of health: three states, eight signals, and how much evidence a move takes.
+"""Where does each sign lead? The table of health: three states, nine signals, and how much evidence a move takes.
 
 Its rules stand in ``core.health``, which applies it.
 """
@@ -28,7 +28,9 @@ class Signal(StrEnum):
     LOST_DIAL = "lost_dial"
     """A request that could not connect."""
     NOT_READY = "not_ready"
-    """The server answers that it is still loading or overloaded."""
+    """The server answers that it is overloaded, or not ready for whatever reason."""
+    LOADING = "loading"
+    """The server answers that it is loading its model: it is well, and will be ready."""
     SHUT_OUT = "shut_out"
     """A check found that our key is rejected, or that the address may not be dialled."""
     REJECTED = "rejected"
@@ -62,6 +64,7 @@ TRANSITIONS: Final[Mapping[tuple[HealthStatus, Signal], Move]] = {
     (_UNKNOWN, Signal.MISS): Move(_UNHEALTHY, When.AT_ONCE),
     (_UNKNOWN, Signal.LOST_DIAL): Move(_UNHEALTHY, When.AT_ONCE),
     (_UNKNOWN, Signal.NOT_READY): Move(_UNHEALTHY, When.AT_ONCE),
+    (_UNKNOWN, Signal.LOADING): Move(_UNHEALTHY, When.AT_ONCE),
     (_UNKNOWN, Signal.SHUT_OUT): Move(_UNHEALTHY, When.AT_ONCE),
     (_UNKNOWN, Signal.REJECTED): Move(_UNHEALTHY, When.AT_ONCE),
     (_UNKNOWN, Signal.SILENT): Move(_UNHEALTHY, When.AT_ONCE),
@@ -71,6 +74,7 @@ TRANSITIONS: Final[Mapping[tuple[HealthStatus, Signal], Move]] = {
     (_HEALTHY, Signal.MISS): Move(_UNHEALTHY, When.AFTER_MISSES),
     (_HEALTHY, Signal.LOST_DIAL): Move(_UNHEALTHY, When.AFTER_MISSES),
     (_HEALTHY, Signal.NOT_READY): Move(_UNHEALTHY, When.AFTER_MISSES),
+    (_HEALTHY, Signal.LOADING): Move(_UNHEALTHY, When.AT_ONCE),
     (_HEALTHY, Signal.SHUT_OUT): Move(_UNHEALTHY, When.AT_ONCE),
     (_HEALTHY, Signal.REJECTED): Move(_UNHEALTHY, When.AT_ONCE),
     (_HEALTHY, Signal.SILENT): Move(_UNHEALTHY, When.AT_ONCE),
@@ -80,6 +84,7 @@ TRANSITIONS: Final[Mapping[tuple[HealthStatus, Signal], Move]] = {
     (_UNHEALTHY, Signal.MISS): Move(_UNHEALTHY, When.AT_ONCE),
     (_UNHEALTHY, Signal.LOST_DIAL): Move(_UNHEALTHY, When.AT_ONCE),
     (_UNHEALTHY, Signal.NOT_READY): Move(_UNHEALTHY, When.AT_ONCE),
+    (_UNHEALTHY, Signal.LOADING): Move(_UNHEALTHY, When.AT_ONCE),
     (_UNHEALTHY, Signal.SHUT_OUT): Move(_UNHEALTHY, When.AT_ONCE),
     (_UNHEALTHY, Signal.REJECTED): Move(_UNHEALTHY, When.AT_ONCE),
     (_UNHEALTHY, Signal.SILENT): Move(_UNHEALTHY, When.AT_ONCE),

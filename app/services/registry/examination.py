@@ -76,6 +76,9 @@ async def examine(inspector: Inspector, endpoint: Endpoint, spec: ServerSpec, no
     inspection = await inspector.inspect(endpoint, spec.api_key, expected)
     if inspection.failure is CheckFailure.REFUSED_ADDRESS:
         raise EndpointRefused(_sentence(inspection.reason), param="endpoint_url", code=inspection.code)
+    if inspection.failure is CheckFailure.LOADING:
+        message = f"The server at {endpoint.url} is {inspection.reason}. Nothing is wrong with it: try again soon."
+        raise ServerUnreachable(message, retry_after_seconds=RETRY_AFTER_SECONDS)
     if inspection.failure not in {None, CheckFailure.MODEL_MISSING}:
         message = f"The server at {endpoint.url} failed its check: {_sentence(inspection.reason)}"
         raise ServerUnreachable(f"{message} {_advice(inspection)}".strip(), retry_after_seconds=RETRY_AFTER_SECONDS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol
 
-from app.services.registry.records import next_expiry, to_server
+from app.services.registry.records import NO_FACTS, next_expiry, to_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from app.services.core.health import HealthState
     from app.services.core.types import Server
-    from app.services.registry.records import Findings, ServerRecord
+    from app.services.registry.records import EngineFacts, Findings, ServerRecord
 
 __all__ = ["HealthStates", "Publisher"]
 
@@ -34,13 +34,20 @@ class Publisher:
     Args:
         states: the present health of each server.
         install: takes the new list; must not block.
+        facts: what the engine of a server says of itself, by the server's id.
     """
 
-    __slots__ = ("_due_at", "_install", "_states")
+    __slots__ = ("_due_at", "_facts", "_install", "_states")
 
-    def __init__(self, states: HealthStates, install: Callable[[tuple[Server, ...]], None]) -> None:
+    def __init__(
+        self,
+        states: HealthStates,
+        install: Callable[[tuple[Server, ...]], None],
+        facts: Callable[[str], EngineFacts] = lambda _server_id: NO_FACTS,
+    ) -> None:
         self._states = states
         self._install = install
+        self._facts = facts
         self._due_at: datetime | None = None
 
     def publish(
@@ -53,7 +60,13 @@ class Publisher:
         self._due_at = next_expiry(records, now)
         self._install(
             tuple(
-                to_server(record, self._states.state(record.id), now, findings.get(record.id, _NOTHING_FOUND))
+                to_server(
+                    record,
+                    self._states.state(record.id),
+                    now,
+                    findings.get(record.id, _NOTHING_FOUND),
+                    self._facts(record.id),
+                )
                 for record in records
             )
         )

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from app.services.core.health import CheckRecord, HealthState
 
 __all__ = [
+    "NO_FACTS",
     "NO_HOLD",
     "UNREADABLE_KEY",
+    "EngineFacts",
     "Finding",
     "Findings",
     "Hold",
@@ -64,6 +66,23 @@ class Finding:
 
 Findings = Mapping[str, Finding]
 """Of one server, by what it calls its models."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFacts:
+    """What an engine says of itself that changes seldom, and that routing follows. Never stored: it is asked anew.
+
+    Models go by the server's registered upstream names, those in memory that are not registered by the engine's own.
+    The fields mean what those of ``Server`` do.
+    """
+
+    places: int | None = None
+    loaded: frozenset[str] | None = None
+    swaps_models: bool = False
+    contexts: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+
+
+NO_FACTS: Final = EngineFacts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +163,21 @@ def still_valid(findings: Findings, before: ServerRecord, after: ServerRecord, v
 
 
 def to_server(
-    record: ServerRecord, health: HealthState, now: datetime, findings: Findings = MappingProxyType({})
+    record: ServerRecord,
+    health: HealthState,
+    now: datetime,
+    findings: Findings = MappingProxyType({}),
+    facts: EngineFacts = NO_FACTS,
 ) -> Server:
-    """Say what routing sees of a server at this moment."""
+    """Say what routing sees of a server at this moment.
+
+    Args:
+        record: what is stored of it.
+        health: what its checks found.
+        now: decides which holds are in force.
+        findings: how its models go on with broken answers.
+        facts: what its engine says of itself.
+    """
     return Server(
         id=record.id,
         endpoint=record.endpoint,
@@ -164,6 +195,10 @@ def to_server(
         draining=record.draining.in_force(now),
         misconfigured=health.misconfigured,
         abilities={name: finding.ability for name, finding in findings.items()},
+        places=facts.places,
+        loaded=facts.loaded,
+        swaps_models=facts.swaps_models,
+        contexts=facts.contexts,
     )
 
 

@@ -55,7 +55,8 @@ def run(*script: Event, state: HealthState | None = None, thresholds: Thresholds
 
 MISS = Missed("connection refused")
 REFUSED = Refused("connection refused")
-LOADING = Missed("answered 503: Loading model", CheckFailure.NOT_READY)
+BUSY = Missed("answered 503: Loading model", CheckFailure.NOT_READY)
+LOADING = Missed("loading the model", CheckFailure.LOADING)
 REJECTED = Missed("answered 401: no, update the server's api_key", CheckFailure.CREDENTIALS)
 
 
@@ -70,14 +71,14 @@ def test_first_pass_makes_an_unknown_server_healthy() -> None:
     )
 
 
-@pytest.mark.parametrize("event", [MISS, REFUSED, LOADING, REJECTED])
+@pytest.mark.parametrize("event", [MISS, REFUSED, BUSY, LOADING, REJECTED])
 def test_first_failure_makes_an_unknown_server_unhealthy(event: Event) -> None:
     state = run(event)
     assert state.status is HealthStatus.UNHEALTHY
     assert state.reason == event.reason
 
 
-@pytest.mark.parametrize("event", [MISS, REFUSED, LOADING, Missed("<html>", CheckFailure.BAD_ANSWER)])
+@pytest.mark.parametrize("event", [MISS, REFUSED, BUSY, Missed("<html>", CheckFailure.BAD_ANSWER)])
 def test_a_healthy_server_is_marked_at_the_third_failure_in_a_row(event: Event) -> None:
     once, twice, thrice = (run(Passed(), *[event] * count) for count in (1, 2, 3))
     assert [once.status, twice.status, thrice.status] == [
@@ -91,7 +92,7 @@ def test_a_healthy_server_is_marked_at_the_third_failure_in_a_row(event: Event) 
 
 
 def test_misses_and_refused_dials_add_up() -> None:
-    assert run(Passed(), MISS, REFUSED, LOADING).status is HealthStatus.UNHEALTHY
+    assert run(Passed(), MISS, REFUSED, BUSY).status is HealthStatus.UNHEALTHY
 
 
 def test_a_pass_between_failures_starts_the_count_anew() -> None:
@@ -253,6 +254,40 @@ def test_a_server_that_went_silent_is_down_at_once_and_proves_itself_like_any_ot
 
 
 spread = st.floats(0, 1, exclude_max=True)
+
+
+@given(st.lists(events, max_size=20), st.integers(1, 600), thresholds_given, spread)
+def test_a_server_that_loads_its_model_is_out_at_once_and_nothing_is_counted_against_it(
+    script: list[Event], checks: int, thresholds: Thresholds, random: float
+) -> None:
+    state = run(*script, *[LOADING] * checks, thresholds=thresholds)
+    assert (state.status, state.consecutive_failures) == (HealthStatus.UNHEALTHY, 0)
+    assert state.reason.endswith("loading the model")
+    if not state.rejection:
+        assert state.reason == "loading the model"
+        assert 0.8 <= next_check_in_seconds(state, Cadence(), random) <= 1.0
+
+
+@given(st.lists(checks_and_dials, max_size=20), passes, thresholds_given)
+def test_the_first_good_check_opens_a_server_that_loaded_its_model(
+    script: list[Event], event: Passed, thresholds: Thresholds
+) -> None:
+    state = run(*script, LOADING, event, thresholds=thresholds)
+    assert (state.status, state.reason, state.loading) == (HealthStatus.HEALTHY, event.reason, False)
+
+
+@pytest.mark.parametrize("after", [MISS, REFUSED, BUSY, WentSilent()])
+def test_one_that_failed_after_it_loaded_proves_itself_like_any_other(after: Event) -> None:
+    state = run(Passed(), LOADING, after)
+    assert (state.loading, state.consecutive_failures) == (False, 1)
+    assert run(Passed(), state=state).status is HealthStatus.UNHEALTHY
+    assert run(Passed(), Passed(), state=state).status is HealthStatus.HEALTHY
+
+
+def test_a_model_that_was_loaded_does_not_open_a_server_that_refuses_requests() -> None:
+    state = run(Passed(), TURNED_AWAY, LOADING, *[Passed()] * 5)
+    assert (state.status, state.misconfigured, state.loading) == (HealthStatus.UNHEALTHY, True, False)
+    assert run(Passed(wanted=True), state=state).status is HealthStatus.HEALTHY
 
 
 @given(st.lists(events, max_size=40), st.floats(0.1, 3600), spread)

@@ -37,7 +37,8 @@ async def told(failure: CheckFailure, reason: str) -> str:
     ("failure", "reason", "advice"),
     [
         (CheckFailure.UNREACHABLE, "connection refused", "Check that it is running and that the gateway can reach it"),
-        (CheckFailure.NOT_READY, "answered 503: Loading model", "Wait until it is ready"),
+        (CheckFailure.NOT_READY, "answered 503: server busy", "Wait until it is ready"),
+        (CheckFailure.LOADING, "loading the model", "is loading the model. Nothing is wrong with it: try again soon."),
         (CheckFailure.CREDENTIALS, "answered 401: no", "Give the key that it asks for as api_key"),
         (CheckFailure.BAD_ANSWER, "answered with HTML", "GET /v1/models must list its models"),
         (CheckFailure.TLS, "TLS: certificate has expired", "Check its certificate, or set UPSTREAM_CA_FILE"),

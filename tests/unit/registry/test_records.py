@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from app.services.core.addresses import parse_endpoint
 from app.services.core.health import HealthState
 from app.services.core.types import HealthStatus, ModelEntry
-from app.services.registry.records import UNREADABLE_KEY, Hold, ServerRecord, next_expiry, reason_of, to_server
+from app.services.registry.records import (
+    UNREADABLE_KEY,
+    EngineFacts,
+    Hold,
+    ServerRecord,
+    next_expiry,
+    reason_of,
+    to_server,
+)
 from tests.fakes.registry import START
 
 LATER = START + timedelta(minutes=5)
@@ -73,3 +81,11 @@ def test_the_reason_names_all_that_is_wrong():
 
 def test_a_key_is_not_shown_by_printing():
     assert "canary" not in repr(record(api_key="sk-canary"))
+
+
+def test_routing_sees_what_the_engine_says_of_itself():
+    facts = EngineFacts(4, frozenset({"b"}), swaps_models=True, contexts={"b": 4096})
+    server = to_server(record(), HealthState(), START, {}, facts)
+    assert (server.places, server.loaded, server.swaps_models, server.contexts) == (4, {"b"}, True, {"b": 4096})
+    silent = to_server(record(), HealthState(), START)
+    assert (silent.places, silent.loaded, silent.swaps_models, silent.contexts) == (None, None, False, {})
