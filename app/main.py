@@ -224,6 +224,7 @@ def _plane(settings: Settings, link: Link, tasks: TaskKeeper, observer: Observer
         max_json_depth=settings.max_json_depth,
         hold_bytes=settings.max_answer_hold_bytes,
         suspect_ticks=_ticks(settings.stall_suspect_seconds),
+        model_load_ticks=_ticks(settings.model_load_timeout_seconds),
         max_continuations=settings.max_continuations if settings.continuation_enabled else 0,
         hold_tool_calls=settings.hold_tool_calls,
     )
@@ -252,6 +253,7 @@ def _plane(settings: Settings, link: Link, tasks: TaskKeeper, observer: Observer
         preparer=Preparation(Fetcher(link, reception.via)),
         pool_keepalive_ticks=_ticks(settings.upstream_keepalive_seconds),
         retry_ratio=settings.retry_budget_ratio,
+        follows_prefixes=settings.prefix_affinity_enabled,
     )
 
 

@@ -15,6 +15,7 @@ from app.cli.demo import DEMO_EPILOG, demo
 from app.cli.doctor import DOCTOR_EPILOG, doctor
 from app.cli.exits import EXIT_CODES_HELP, CommandFailed, ExitCode, Interrupted, Stopped
 from app.cli.init import INIT_EPILOG, init
+from app.cli.models import models_app
 from app.cli.serve import SERVE_EPILOG, serve
 from app.cli.servers import servers_app
 
@@ -70,6 +71,7 @@ def build() -> typer.Typer:
         "demo", epilog=DEMO_EPILOG, short_help="Run a gateway with real model servers, and show how to use it."
     )(demo)
     app.add_typer(servers_app, name="servers")
+    app.add_typer(models_app, name="models")
     app.command("doctor", epilog=DOCTOR_EPILOG, short_help="Check everything, and say what to do about what is wrong.")(
         doctor
     )

@@ -14,6 +14,7 @@ import typer
 from app.cli.connection import GatewayOption, KeyOption, connect
 from app.cli.console import Steps, confirm, print_json, print_verbatim, stdout_console
 from app.cli.exits import EXIT_CODES_HELP, CommandFailed, ExitCode
+from app.cli.explain import EXPLAIN_EPILOG, explain
 from app.cli.server_reference import fetch_servers, find_server, registration_path, server_path
 from app.cli.server_table import model_names, server_details, server_list, server_state
 
@@ -210,6 +211,9 @@ _add_action("check", "Checked", "Check a server now, without waiting for its tur
 _add_action("pause", "Paused", "Send a server no new requests until it is resumed; running ones finish.")
 _add_action("resume", "Resumed", "Undo a pause or a drain.")
 _add_action("drain", "Draining", "Let a server finish what it has and send nothing more, such as before an update.")
+servers_app.command(
+    "explain", epilog=EXPLAIN_EPILOG, short_help="Show where the next request for a model would go, and why."
+)(explain)
 
 
 def given(**fields: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from app.routers import docs, inference, ops, servers
+from app.routers import classes, docs, explain, inference, ops, servers
 from app.routers.deps import refuse_strangers
 from app.routers.envelope import install_error_handlers
 from app.routers.middleware import Bounds, RequestGuard
@@ -61,7 +61,7 @@ def create_api(
         redirect_slashes=False,
         generate_unique_id_function=_operation_id,
     )
-    for router in (ops.router, servers.router, docs.router):
+    for router in (ops.router, servers.router, explain.router, classes.router, docs.router):
         app.include_router(router)
     install_error_handlers(app)
     app.add_middleware(RequestGuard, bounds=bounds, gate=refuse_strangers)

@@ -15,15 +15,21 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 
 from app.services.core.errors import NotAuthenticated, Unavailable
 from app.services.core.keys import KeyRing, Principal, Role, extract_credential
+from app.services.core.signals import NO_SIGNALS
 from app.services.registry.access import require_operator
+from app.services.registry.records import NO_FACTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from starlette.types import Scope
 
+    from app.services.core.explain import Explanation
+    from app.services.core.signals import Signals
     from app.services.core.types import Inspection
+    from app.services.core.verification.findings import VerificationFinding
     from app.services.registry.book import HealthBook
+    from app.services.registry.records import EngineFacts
     from app.services.registry.service import Registry
     from app.utils.database import DatabaseHealth
 
@@ -38,6 +44,7 @@ __all__ = [
     "MetricsReader",
     "Phase",
     "Plane",
+    "Said",
     "current_principal",
     "refuse_strangers",
     "require_admin",
@@ -90,6 +97,60 @@ class Plane(Protocol):
         """The live figures."""
         ...
 
+    def explain(
+        self, model: str, prompt_tokens: int, answer_tokens: int, session: str | None, key_id: str
+    ) -> Explanation:
+        """Say where a request would go now; raises ``ModelNotFound``."""
+        ...
+
+
+class Said(Protocol):
+    """What engines say of themselves (``Survey``)."""
+
+    def signals(self, server_id: str, /) -> Signals:
+        """Return what a server last said of itself."""
+        ...
+
+    def told_at(self, server_id: str, /) -> datetime | None:
+        """Return when it said that; None if it said nothing."""
+        ...
+
+    def facts(self, server_id: str, /) -> EngineFacts:
+        """Return what routing follows of it."""
+        ...
+
+
+class Verified(Protocol):
+    """What was found of servers' claims (``Verifications``)."""
+
+    def of(self, server_id: str, /) -> Mapping[str, tuple[VerificationFinding, ...]]:
+        """Return what was found of a server's models, by what it calls them."""
+        ...
+
+
+class NothingVerified:
+    """For a gateway that looks at no claims."""
+
+    def of(self, _server_id: str) -> Mapping[str, tuple[VerificationFinding, ...]]:
+        """Nothing."""
+        return {}
+
+
+class NothingSaid:
+    """For a gateway that asks no engine."""
+
+    def signals(self, _server_id: str) -> Signals:
+        """Nothing."""
+        return NO_SIGNALS
+
+    def told_at(self, _server_id: str) -> datetime | None:
+        """Never."""
+        return None
+
+    def facts(self, _server_id: str) -> EngineFacts:
+        """None."""
+        return NO_FACTS
+
 
 @dataclass(slots=True)
 class Gateway:
@@ -111,6 +172,8 @@ class Gateway:
     started_at: float = field(default_factory=time.monotonic)
     now: Callable[[], datetime] = field(default=partial(datetime.now, UTC))
     phase: Phase = Phase.STARTING
+    said: Said = field(default_factory=NothingSaid)
+    verifications: Verified = field(default_factory=NothingVerified)
 
 
 CLOSED_TO_STRANGERS: Final = "/admin"

@@ -9,17 +9,22 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.services.core.continuation.ability import Rung
 from app.services.core.types import HealthStatus
+from app.services.core.verification.findings import Subject, Verdict
 from app.services.registry.access import steers
 from app.services.registry.records import Finding, reason_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from app.routers.deps import Gateway
     from app.services.core.keys import Principal
+    from app.services.core.verification.findings import VerificationFinding
     from app.services.registry.records import ServerRecord
 
 __all__ = [
     "CheckView",
     "ContinuationView",
+    "LoadView",
     "ModelView",
     "Registered",
     "ServerDetails",
@@ -60,14 +65,40 @@ class ContinuationView(View):
     probed_at: datetime | None = Field(description="When it was tried; null if no try has come to a verdict yet.")
 
 
+class VerificationView(View):
+    """What was found of one claim. It changes nothing but what is shown."""
+
+    subject: Subject = Field(description="Which claim.", examples=["context"])
+    verdict: Verdict = Field(examples=["ok"])
+    detail: str = Field(description="In words; empty where the figure says it all.", examples=["4096 tokens"])
+    measured: float | None = Field(
+        description="`context`: tokens, `speed`: tokens a second, `first_token`: ms, `canary`: likeness to the nearest "
+        "other server of the model, 0 to 1; null where there is no figure.",
+        examples=[4096],
+    )
+    found_at: datetime
+
+
 class ModelView(View):
     """One model of a server."""
 
     name: str = Field(description="What users ask for.", examples=["llama-3-8b"])
     upstream_name: str = Field(description="What the server calls it.", examples=["meta-llama/Llama-3.1-8B-Instruct"])
-    context_length: int | None = Field(description="In tokens; null if neither server nor owner told.", examples=[8192])
+    context_length: int | None = Field(
+        description="In tokens, as listed or registered; null if neither server nor owner told.", examples=[8192]
+    )
+    context_in_effect: int | None = Field(
+        description="In tokens, as the engine runs the model now: a prompt has to fit this one. Null if it does not "
+        "tell, or has the model not in memory; `context_length` counts then.",
+        examples=[8192],
+    )
+    loaded: bool | None = Field(description="Whether it is in memory now; null if the engine does not tell.")
+    capabilities: list[str] = Field(
+        description="What the model can do, as far as the engine tells.", examples=[["chat", "tools"]]
+    )
     listed: bool = Field(description="Whether the server's last list had it.")
     continuation: ContinuationView = Field(description="How it takes over answers that broke off elsewhere.")
+    verification: list[VerificationView] = Field(description="Whether it does what it says; empty until it was asked.")
 
 
 class CheckView(View):
@@ -78,6 +109,18 @@ class CheckView(View):
     reason: str = Field(examples=["connection refused"])
     latency_ms: float = Field(examples=[2.4])
     source: str = Field(examples=["check"])
+
+
+class LoadView(View):
+    """How busy an engine is by its own word, the requests of others than the gateway included."""
+
+    running: int | None = Field(description="Requests that it computes; null if it does not tell.", examples=[3])
+    waiting: int | None = Field(description="Requests in its own queue; null if it does not tell.", examples=[0])
+    places: int | None = Field(description="How many it computes at once; null if it does not tell.", examples=[4])
+    cache_used: float | None = Field(
+        description="The share of its KV cache in use, 0 to 1; null if it does not tell.", examples=[0.25]
+    )
+    told_at: datetime = Field(description="When it said so: with its last good health check.")
 
 
 class ServerView(View):
@@ -112,7 +155,13 @@ class ServerView(View):
     weight: float
     share: str
     has_api_key: bool = Field(description="Whether a key is stored for it.")
-    in_flight: int = Field(description="Requests that run on it now.", examples=[0])
+    in_flight: int = Field(description="Requests that the gateway runs on it now.", examples=[0])
+    load: LoadView | None = Field(description="What its engine says of its load; null if it says nothing.")
+    loaded_models: list[str] | None = Field(
+        description="The models in its memory, as the server calls them; null if its engine does not tell. Keys that "
+        "may not steer it see those that it is registered for.",
+        examples=[["meta-llama/Llama-3.1-8B-Instruct"]],
+    )
     owner: str | None = Field(description="The id of the key that registered it.", examples=["admin"])
     consecutive_failures: int
     last_checked_at: datetime | None
@@ -158,22 +207,14 @@ def server_details(gateway: Gateway, principal: Principal, record: ServerRecord)
 def _fields(gateway: Gateway, principal: Principal, record: ServerRecord) -> dict[str, Any]:
     known = steers(principal, record)
     health = gateway.book.state(record.id)
-    findings = gateway.registry.findings(record.id)
     now = gateway.now()
     fields: dict[str, Any] = {
         "registration_id": record.id,
         "endpoint_url": record.endpoint.url if known else None,
         "models": [model.name for model in record.models],
-        "model_details": [
-            ModelView(
-                name=model.name,
-                upstream_name=model.upstream_name,
-                context_length=model.context_length,
-                listed=model.upstream_name not in health.missing_models,
-                continuation=_continuation(findings.get(model.upstream_name, Finding()), known=known),
-            )
-            for model in record.models
-        ],
+        "model_details": _models(gateway, record, known=known),
+        "load": _load(gateway, record.id),
+        "loaded_models": _loaded_models(gateway, record, known=known),
         "health_status": health.status,
         "reason": reason_of(record, health, now) if known else "",
         "consecutive_failures": health.consecutive_failures,
@@ -194,6 +235,45 @@ def _fields(gateway: Gateway, principal: Principal, record: ServerRecord) -> dic
     return fields | {"capabilities": dict(record.capabilities), "metadata": dict(record.metadata)}
 
 
+def _models(gateway: Gateway, record: ServerRecord, *, known: bool) -> list[ModelView]:
+    """Say how a server's models stand."""
+    signals, contexts = gateway.said.signals(record.id), gateway.said.facts(record.id).contexts
+    findings, missing = gateway.registry.findings(record.id), gateway.book.state(record.id).missing_models
+    verified = gateway.verifications.of(record.id)
+    return [
+        ModelView(
+            name=model.name,
+            upstream_name=model.upstream_name,
+            context_length=model.context_length,
+            context_in_effect=contexts.get(model.upstream_name),
+            loaded=None if signals.loaded is None else model.upstream_name in signals.loaded,
+            capabilities=sorted(signals.capabilities.get(model.upstream_name, ())),
+            listed=model.upstream_name not in missing,
+            continuation=_continuation(findings.get(model.upstream_name, Finding()), known=known),
+            verification=_verification(verified.get(model.upstream_name, ()), known=known),
+        )
+        for model in record.models
+    ]
+
+
+def _load(gateway: Gateway, server_id: str) -> LoadView | None:
+    """Say how busy an engine is by its own word; None where it has none."""
+    signals, told_at = gateway.said.signals(server_id), gateway.said.told_at(server_id)
+    figures = (signals.running, signals.waiting, signals.places, signals.cache_used)
+    if told_at is None or all(figure is None for figure in figures):
+        return None
+    running, waiting, places, cache_used = figures
+    return LoadView(running=running, waiting=waiting, places=places, cache_used=cache_used, told_at=told_at)
+
+
+def _loaded_models(gateway: Gateway, record: ServerRecord, *, known: bool) -> list[str] | None:
+    """Name the models in memory; what its owner runs beside what is registered concerns nobody else."""
+    loaded = gateway.said.signals(record.id).loaded
+    if loaded is None:
+        return None
+    return sorted(loaded if known else loaded & {model.upstream_name for model in record.models})
+
+
 def _continuation(finding: Finding, *, known: bool) -> ContinuationView:
     """Say how a model goes on; the reason, which quotes the server, only to those that ``known`` lets read it."""
     ability = finding.ability
@@ -206,3 +286,17 @@ def _continuation(finding: Finding, *, known: bool) -> ContinuationView:
         version=ability.version,
         probed_at=finding.probed_at,
     )
+
+
+def _verification(findings: Iterable[VerificationFinding], *, known: bool) -> list[VerificationView]:
+    """Say what was found of a model's claims; the words, which quote the server and name others, not to strangers."""
+    return [
+        VerificationView(
+            subject=finding.subject,
+            verdict=finding.verdict,
+            detail=finding.detail if known else "",
+            measured=finding.measured,
+            found_at=finding.found_at,
+        )
+        for finding in findings
+    ]

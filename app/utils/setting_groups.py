@@ -176,6 +176,9 @@ class UpstreamSettings(BaseSettings):
     upstream_keepalive_seconds: SecondsSetting = Field(
         4, description="How long an idle connection to a server is kept for the next request."
     )
+    model_load_timeout_seconds: SecondsSetting = Field(
+        300, description="How long a server may take to begin an answer when it has to load the model first."
+    )
     stall_suspect_seconds: SecondsSetting = Field(
         3, description="Silence after which a server that owes an answer is asked whether it still lives."
     )
@@ -184,6 +187,22 @@ class UpstreamSettings(BaseSettings):
         ge=1024,
         le=_GIBIBYTE,
         description="How much of an unstreamed answer is held, so that it can be retried.",
+    )
+
+
+class RoutingSettings(BaseSettings):
+    """Choice of a server."""
+
+    prefix_affinity_enabled: Switch = Field(
+        default=True,
+        description="Whether long prompts and sessions go where their beginning is in the cache, if there is room.",
+    )
+    verification_enabled: Switch = Field(
+        default=True,
+        description="Whether servers are asked now and then if they do what they say: one short answer for each model.",
+    )
+    verification_interval_seconds: SecondsSetting = Field(
+        86_400, description="Time between two looks at whether a server does what it says."
     )
 
 
@@ -244,6 +263,7 @@ GROUPS: tuple[type[BaseSettings], ...] = (
     TracingSettings,
     UpstreamSettings,
     HealthSettings,
+    RoutingSettings,
     RetrySettings,
     QueueSettings,
     LimitSettings,

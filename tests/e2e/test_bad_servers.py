@@ -104,7 +104,10 @@ REFUSED: dict[str, tuple[Behaviour, str]] = {
     "an error under 200": (saying(json_answer({"error": {"message": "model is gone"}})), "model is gone"),
     "404": (saying(json_answer({"detail": "Not Found"}, "404 Not Found")), "404"),
     "500": (saying(json_answer(b"<h1>oops</h1>", "500 Internal Server Error")), "500"),
-    "503": (saying(json_answer({"error": {"message": "Loading model"}}, "503 Service Unavailable")), "Loading model"),
+    "503": (
+        saying(json_answer({"error": {"message": "Loading model"}}, "503 Service Unavailable")),
+        "loading the model",
+    ),
     "401": (saying(json_answer({}, "401 Unauthorized")), "api_key"),
     "204": (saying(b"HTTP/1.1 204 No Content\r\n\r\n"), "204"),
     "a redirect": (

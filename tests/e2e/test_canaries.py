@@ -145,7 +145,11 @@ async def test_no_canary_gets_out(tmp_path: Path, shell: str, log_format: str) -
     indiscreet = Indiscreet()
     fake = FakeModelServer(words=[ANSWER], behaviours={"*": indiscreet})
     settings: dict[str, Any] = {"log_level": "DEBUG", "log_format": log_format, "metrics_key": METRICS}
-    settings |= {"max_request_bytes": 65536, "continuation_enabled": False}  # no server hears but what this test asks
+    settings |= {
+        "max_request_bytes": 65536,
+        "continuation_enabled": False,
+        "verification_enabled": False,
+    }  # no server hears but what this test asks
     folder = tmp_path / "gateway"
     async with (
         serving(fake),

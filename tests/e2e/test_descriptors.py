@@ -34,7 +34,7 @@ LEFT = 48
 """How many descriptors are left: at the door some of them are for clients, the others for connections to servers."""
 BEYOND = 40
 """How many more clients come than there is room for."""
-QUIET = {"health_check_interval_seconds": 600, "continuation_enabled": False}
+QUIET = {"health_check_interval_seconds": 600, "continuation_enabled": False, "verification_enabled": False}
 
 
 def ask(*, stream: bool = False) -> bytes:

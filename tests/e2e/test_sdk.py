@@ -122,11 +122,21 @@ def test_a_body_that_the_gateway_refuses(client: openai.OpenAI) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_body_that_the_server_refuses(client: openai.OpenAI, stream: bool) -> None:
+def test_a_prompt_that_fits_no_context(client: openai.OpenAI, stream: bool) -> None:
     far_too_long = [{"role": "user", "content": "word " * 5000}]
-    with pytest.raises(openai.BadRequestError, match="context") as caught:
+    with pytest.raises(openai.BadRequestError, match="largest context") as caught:
         client.chat.completions.create(model=PUBLIC_NAME, messages=far_too_long, stream=stream)
-    assert caught.value.type == "exceed_context_size_error"  # the server's own words, in the one envelope
+    assert (caught.value.code, caught.value.param) == ("context_length_exceeded", "messages")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_body_that_the_server_refuses(client: openai.OpenAI, stream: bool) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(
+            model=PUBLIC_NAME, messages=QUESTION, stream=stream, extra_body={"grammar": "root ::= ("}
+        )
+    assert caught.value.type == "invalid_request_error"  # the server's own words, in the one envelope
+    assert "grammar" in caught.value.message
 
 
 def test_a_model_whose_only_server_is_down(client: openai.OpenAI, real_gateway: GatewayProcess) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from typing import Any
@@ -129,9 +129,11 @@ class House:
         for _turn in range(count):
             self.plane.tick()
 
-    async def chat(self, model: str = "m", **fields: Any) -> httpx2.Response:
+    async def chat(
+        self, model: str = "m", *, headers: Mapping[str, str] | None = None, **fields: Any
+    ) -> httpx2.Response:
         body = {"model": model, "messages": [{"role": "user", "content": "hi"}], **fields}
-        return await self.client.post("/v1/chat/completions", json=body)
+        return await self.client.post("/v1/chat/completions", json=body, headers=headers)
 
 
 def server(server_id: str, url: str, *models: str | ModelEntry, **fields: Any) -> Server:

@@ -26,7 +26,12 @@ STEP_BYTES = 4096
 @pytest.mark.parametrize("shell", ["door"])
 async def test_the_server_is_held_up(tmp_path: Path, shell: str) -> None:
     torrent, body = Torrent(SIZE_BYTES), post(ask_body(), key=PROCESS_KEY)
-    settings = {"health_check_interval_seconds": 600, "upstream_keepalive_seconds": 0.2, "continuation_enabled": False}
+    settings = {
+        "health_check_interval_seconds": 600,
+        "upstream_keepalive_seconds": 0.2,
+        "continuation_enabled": False,
+        "verification_enabled": False,
+    }
     async with flowing(torrent), open_gateway(tmp_path / "gateway", shell, **settings) as gateway:
         async with gateway.client() as client:
             assert (await client.post("/admin/register", json={"endpoint_url": torrent.url})).status_code == 201
@@ -59,7 +64,7 @@ async def test_the_server_is_held_up(tmp_path: Path, shell: str) -> None:
 
 async def test_one_who_never_reads_is_let_go(tmp_path: Path, shell: str) -> None:
     torrent = Torrent(SIZE_BYTES)
-    settings = {"stream_idle_timeout_seconds": 0.5, "continuation_enabled": False}
+    settings = {"stream_idle_timeout_seconds": 0.5, "continuation_enabled": False, "verification_enabled": False}
     async with flowing(torrent), open_world(tmp_path, shell, **settings) as world:
         server_id = await world.register(torrent.url)
         reader = await SteppingReader.open(world.port)

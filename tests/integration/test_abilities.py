@@ -112,7 +112,7 @@ async def test_what_was_found_is_known_after_a_restart_without_a_question(tmp_pa
 async def test_what_is_not_known_at_the_start_is_tried_then(tmp_path: Path) -> None:
     server = Speaking()
     async with serving(server):
-        async with open_in_process(tmp_path, continuation_enabled=False) as gateway:
+        async with open_in_process(tmp_path, continuation_enabled=False, verification_enabled=False) as gateway:
             server_id = (await gateway.register(server.url)).json()["registration_id"]
             assert (await gateway.chat()).status_code == 200
             assert [seen.json["messages"][0]["content"] for seen in server.inference] == ["hi"]

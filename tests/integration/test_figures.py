@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.fakes.gateway_in_process import GatewayInProcess, open_in_process
 from tests.fakes.model_server import FakeModelServer, serving
 
-UNTRIED = {"continuation_enabled": False}
+UNTRIED = {"continuation_enabled": False, "verification_enabled": False}
 """Nothing runs on a server but what these tests ask."""
 
 

@@ -1,12 +1,12 @@
-"""Which server is taken? Power of two choices on the load per weight, among those that may be taken at all.
+"""Which server is taken, by all the rules? Power of two choices on the load, among those that may be taken at all.
 
-Two are drawn at random, the less loaded one is taken (Mitzenmacher 2001). Between idle servers the draw alone
-decides, so that traffic spreads; the time to the first token breaks ties only between busy ones. Higher ``priority``
-goes first while it has room; servers that just failed come last; those that are ejected are not taken, but for the one
-request that tries whether they are back. A server that came back has a share of its weight that grows to the whole.
+Two are drawn at random by weight, the less loaded one is taken (Mitzenmacher 2001; ``core.load`` says what load is).
+Higher ``priority`` goes first while it has room, and within one those that have the model in memory; servers that just
+failed come last; those that are ejected are not taken, but for the one request that tries whether they are back. A
+server that came back has a share of its weight that grows to the whole. Where models take turns in a server's memory,
+it is full for those whose turn it is not.
 
-``choose`` looks at every server and knows all the rules. ``draw`` knows the one case that makes up nearly all: both
-servers drawn among equals are fit. It never takes one that ``choose`` would not.
+This looks at every server. ``core.draw`` has the quick ways that make up nearly all choices.
 """
 
 from __future__ import annotations
@@ -15,20 +15,22 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from app.services.core.load import COLD_PENALTY, backlog, has_model, is_crowded, less_loaded
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from app.services.core.board import Board, Lane
-    from app.services.core.snapshot import Candidate, Route
+    from app.services.core.board import Board
+    from app.services.core.lanes import Lane
+    from app.services.core.load import Drawn
+    from app.services.core.snapshot import Candidate
 
-    _Drawn = tuple[Candidate, Lane]
-
-__all__ = ["Cooling", "Full", "choose", "draw"]
+__all__ = ["Cooling", "Full", "choose"]
 
 
 @dataclass(frozen=True, slots=True)
 class Full:
-    """Every fitting server is at its ``max_concurrency``: a place will come free."""
+    """Every fitting server is at its ``max_concurrency``, or has another model's turn: a place will come free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,69 +41,6 @@ class Cooling:
 
 
 _FULL = Full()
-
-
-def draw(route: Route, board: Board, now: float, random: Callable[[], float]) -> Candidate | None:
-    """Choose a server for a first attempt among equals; None when it takes a closer look (``choose``).
-
-    Args:
-        route: the model's servers; ``even`` of them are equals.
-        board: the live figures.
-        now: monotonic seconds.
-        random: uniform floats in [0, 1).
-    """
-    count = route.even
-    if count < 2:
-        return _only(route, board, now) if count else None
-    ready, lanes = route.ready, board.lanes
-    place = int(random() * count)
-    first = ready[place]
-    server = first.server
-    one = lanes.get(server.id) or board.lane(server.id)
-    most = server.max_concurrency
-    is_fit = one.closer_look_until <= now and (most is None or one.in_flight < most)
-    if is_fit and one.in_flight == 0:
-        return first  # whoever the other is, it is not less busy
-    other = int(random() * (count - 1))
-    second = ready[other if other < place else other + 1]
-    server = second.server
-    two = lanes.get(server.id) or board.lane(server.id)
-    most = server.max_concurrency
-    if not is_fit or two.closer_look_until > now or (most is not None and two.in_flight >= most):
-        return _drawn_with_care((first, one), (second, two), now, random)
-    if one.in_flight == two.in_flight:
-        return first if one.first_token_ewma_seconds <= two.first_token_ewma_seconds else second
-    return first if one.in_flight < two.in_flight else second
-
-
-def _only(route: Route, board: Board, now: float) -> Candidate | None:
-    """The first server of a route, if nothing speaks against it."""
-    candidate = route.ready[0]
-    server = candidate.server
-    lane = board.lane(server.id)
-    is_fit = lane.closer_look_until <= now and (
-        server.max_concurrency is None or lane.in_flight < server.max_concurrency
-    )
-    return candidate if is_fit else None
-
-
-def _drawn_with_care(one: _Drawn, two: _Drawn, now: float, random: Callable[[], float]) -> Candidate | None:
-    """The choice between two that were drawn without a look at their state; None for a new draw by ``choose``.
-
-    A server that ramps keeps a draw only as often as its share says. All that get none are left to ``choose``, which
-    shares them out alike.
-    """
-    for candidate, lane in (one, two):
-        share = lane.share(now) if _is_fit(candidate, lane, now) else 0.0
-        if random() >= share:
-            return None
-    return _less_loaded(one, two, now)
-
-
-def _is_fit(candidate: Candidate, lane: Lane, now: float) -> bool:
-    """Whether it may be taken while others are there."""
-    is_barred = lane.suspect_until > now or lane.cooling_until > now or lane.is_shut(now)
-    return not is_barred and lane.has_room(candidate.server.max_concurrency)
 
 
 def choose(
@@ -122,45 +61,109 @@ def choose(
 
     Returns:
         The candidate; ``Full`` when some of those left have no room, ``Cooling`` when some asked to be left alone;
-        None when none is left, or only some that are ejected.
+        None when none is left, or only some that are ejected. Where models take turns, ``Full`` has noted on one
+        server that somebody waits.
     """
-    sound: list[_Drawn] = []
-    suspect: list[_Drawn] = []
-    full, cool_again = False, math.inf
+    look = _Look(now)
+    priority: int | None = None
     for candidate in candidates:
         server = candidate.server
-        if server.id in tried:
-            continue
-        if sound and server.priority < sound[0][0].server.priority:
-            break  # a better tier has room
-        lane = board.lane(server.id)
-        if lane.cooling_until > now:
-            cool_again = min(cool_again, lane.cooling_until)
+        if server.priority != priority:
+            if look.warm or look.cold:
+                break  # a better tier has room
+            priority = server.priority
+        if server.id not in tried:
+            look.at(candidate, board.lanes.get(server.id) or board.lane(server.id))
+    if not (look.warm or look.cold):
+        look.settle_for_suspects()
+    if look.warm or look.cold:
+        return look.taken(random)
+    return look.hindrance()
+
+
+class _Look:
+    """What a look at the servers found, one after the other: who may be taken, and what keeps the others."""
+
+    __slots__ = ("_closed", "_cool_again", "_full", "_now", "_suspect", "cold", "warm")
+
+    def __init__(self, now: float) -> None:
+        self._now = now
+        self.warm: list[Drawn] = []
+        self.cold: list[Drawn] = []
+        self._suspect: list[Drawn] = []
+        self._closed: list[Drawn] = []
+        self._full, self._cool_again = False, math.inf
+
+    def at(self, candidate: Candidate, lane: Lane) -> None:
+        """Put one server where it belongs."""
+        now, server = self._now, candidate.server
+        if lane.closer_look_until <= now:
+            if server.max_concurrency is not None and lane.in_flight >= server.max_concurrency:
+                self._full = True
+            else:
+                self._found(candidate, lane)
+        elif lane.cooling_until > now:
+            self._cool_again = min(self._cool_again, lane.cooling_until)
         elif not lane.has_room(server.max_concurrency):
-            full = full or not lane.is_shut(now)
+            self._full = self._full or not lane.is_shut(now)
+        elif lane.is_shut(now):
+            pass
+        elif lane.residence is not None and not lane.residence.is_open(candidate.model.upstream_name, now):
+            self._closed.append((candidate, lane))
         elif lane.suspect_until > now:
-            suspect.append((candidate, lane))
-        elif not lane.is_shut(now):
-            sound.append((candidate, lane))
-    if not sound:
-        sound = [drawn for drawn in suspect if drawn[0].server.priority == suspect[0][0].server.priority]
-    if sound:
-        return _two_choices(sound, now, random)
-    return _FULL if full else _hindered(cool_again - now)
+            self._suspect.append((candidate, lane))
+        else:
+            self._found(candidate, lane)
+
+    def settle_for_suspects(self) -> None:
+        """Nobody else is there: take those that just failed, of the best priority."""
+        for candidate, lane in self._suspect:
+            if candidate.server.priority == self._suspect[0][0].server.priority:
+                self._found(candidate, lane)
+
+    def taken(self, random: Callable[[], float]) -> Candidate:
+        """Take one of those that were found: of those that have the model, while they are not crowded."""
+        now = self._now
+        if not self.warm:
+            return _two_choices(self.cold, now, random)[0]
+        candidate, lane = _two_choices(self.warm, now, random)
+        if self.cold and is_crowded(candidate, lane, now):
+            other, idler = _two_choices(self.cold, now, random)
+            if backlog(other, idler, now) + COLD_PENALTY < backlog(candidate, lane, now):
+                return other
+        return candidate
+
+    def hindrance(self) -> Full | Cooling | None:
+        """Say what keeps the request. Where it is another model's turn, note at one server that somebody waits."""
+        if self._closed:
+            candidate, lane = min(self._closed, key=self._turn_after)
+            if lane.residence is not None:
+                lane.residence.wish(candidate.model.upstream_name, self._now)
+            return _FULL
+        if self._full:
+            return _FULL
+        return None if self._cool_again == math.inf else Cooling(self._cool_again - self._now)
+
+    def _found(self, candidate: Candidate, lane: Lane) -> None:
+        (self.warm if has_model(candidate, lane, self._now) else self.cold).append((candidate, lane))
+
+    def _turn_after(self, drawn: Drawn) -> tuple[float, float]:
+        """Whose turn is waited for: where somebody waits already, longest first, else where least is to be done."""
+        candidate, lane = drawn
+        residence = lane.residence
+        since = None if residence is None else residence.waits_since(candidate.model.upstream_name, self._now)
+        return math.inf if since is None else since, backlog(candidate, lane, self._now)
 
 
-def _hindered(seconds: float) -> Cooling | None:
-    return None if seconds == math.inf else Cooling(seconds)
-
-
-def _two_choices(fitting: list[_Drawn], now: float, random: Callable[[], float]) -> Candidate:
+def _two_choices(fitting: list[Drawn], now: float, random: Callable[[], float]) -> Drawn:
     if len(fitting) == 1:
-        return fitting[0][0]
+        return fitting[0]
     weights = [candidate.server.weight * lane.share(now) for candidate, lane in fitting]
     first = _draw(weights, random)
     one = fitting.pop(first)
     weights.pop(first)
-    return _less_loaded(one, fitting[_draw(weights, random)], now)
+    two = fitting[_draw(weights, random)]
+    return one if less_loaded(one, two, now) is one[0] else two
 
 
 def _draw(weights: list[float], random: Callable[[], float]) -> int:
@@ -171,15 +174,3 @@ def _draw(weights: list[float], random: Callable[[], float]) -> int:
         if mark < 0.0:
             return place
     return len(weights) - 1
-
-
-def _less_loaded(one: _Drawn, two: _Drawn, now: float) -> Candidate:
-    """The less loaded of two in the order that they were drawn in."""
-    if one[1].in_flight == 0 and two[1].in_flight == 0:
-        return one[0]
-    return one[0] if _load(one, now) <= _load(two, now) else two[0]
-
-
-def _load(drawn: _Drawn, now: float) -> tuple[float, float]:
-    candidate, lane = drawn
-    return (lane.in_flight + 1) / (candidate.server.weight * lane.share(now)), lane.first_token_ewma_seconds

@@ -1,266 +1,34 @@
-"""How busy and how well is each server, live?
+"""How busy and how well are the servers, live?
 
-The board is the mutable twin of the snapshot: one lane per server, written by exchanges as they begin, answer and
-end, read by the choice of the next server. Times are monotonic seconds and come in as arguments.
-
-What speaks against a server, from light to grave: it has just failed (*suspect*: others first), it came back a moment
-ago (it *ramps*: a growing share), it has refused for load (a *cap* on what is in flight), it asked to be left alone
-(*cooling*: not taken), it failed again and again (*shut*: ejected, ``core.breaker``). All of it is folded into
-``closer_look_until``, so that the choice looks at one figure where nothing is wrong.
+The board is the mutable twin of the snapshot: one lane per server (``core.lanes``). The choice of a server reads it.
+What it writes itself is where a model that is in no memory is being loaded, for the next request to be sent there too.
 """
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Final
 
-from app.services.core.breaker import NEW, Phase, Signal, advance
-from app.services.core.gaps import GAP_BOUNDS_SECONDS, GapEvidence
-from app.services.core.retry import Failure
+from app.services.core.lanes import GAP_BOUNDS_SECONDS, RAMP_LEAST, RAMP_SECONDS, SUSPICION_GAPS, Lane
+from app.services.core.residence import Residence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Mapping
+    from collections.abc import Mapping
 
-    from app.services.core.breaker import Breaker
+    from app.services.core.types import Server
 
-__all__ = ["GAP_BOUNDS_SECONDS", "Board", "Lane"]
+__all__ = ["GAP_BOUNDS_SECONDS", "RAMP_LEAST", "RAMP_SECONDS", "SUSPICION_GAPS", "Board", "Lane"]
 
-RAMP_SECONDS: Final = 30.0
-"""How long a server that came back takes to its full share."""
-RAMP_LEAST: Final = 0.1
-"""The share that it begins with."""
-SUSPICION_GAPS: Final = 20.0
-"""A stream is suspiciously silent after so many times the 99th percentile of its server's gaps."""
-_SUSPECT_SECONDS = 1.0
-_SUSPECT_LONGEST_SECONDS = 10.0
-_FIRST_TOKEN_DECAY_SECONDS = 60.0
-_RETRY_AFTER_LONGEST_SECONDS = 300.0
-_CAP_SLACK = 8
-"""A cap of twice what is in flight and so much more holds nothing back."""
-
-_BEFORE: Final[Mapping[Failure, Signal]] = {
-    Failure.DIAL: Signal.CONNECT_ERROR,
-    Failure.RESET: Signal.LOST,
-    Failure.DEAD: Signal.LOST,
-    Failure.FAILED: Signal.BAD_ANSWER,
-    Failure.SILENT: Signal.BAD_ANSWER,
-    Failure.BROKEN: Signal.BAD_ANSWER,
-}
-"""What a failure before the answer began tells the breaker. CREDENTIALS is for health to judge."""
-
-
-class Lane:
-    """The live figures of one server.
-
-    ``first_token_ewma_seconds`` is 0.0 until the first answer. ``suspect_until`` marks a server that just failed: it
-    is taken only when no other is there. ``cooling_until`` marks one that asked to be left alone (429, 503 with
-    Retry-After): it is not taken at all, nor is one whose ``breaker`` is open. Until ``closer_look_until`` any of this
-    may be so; later nothing is, and only ``max_concurrency`` bounds it. The rest is counted for the operator:
-    ``ejections`` is how often the server began to be avoided, ``gaps`` how many gaps between the events of streams
-    fell into each bucket of ``GAP_BOUNDS_SECONDS`` (the last is beyond them), ``gap_seconds_total`` their sum.
-    """
-
-    __slots__ = (
-        "_answered_at",
-        "_capped_at",
-        "_evidence",
-        "_most",
-        "_returned_at",
-        "_uneasy",
-        "breaker",
-        "closer_look_until",
-        "cooling_until",
-        "ejections",
-        "failures_in_a_row",
-        "first_token_ewma_seconds",
-        "gap_seconds_total",
-        "gaps",
-        "in_flight",
-        "refuses_stream_options",
-        "suspect_until",
-    )
-
-    def __init__(self) -> None:
-        self.in_flight = 0
-        self.failures_in_a_row = 0
-        self.first_token_ewma_seconds = 0.0
-        self.suspect_until = 0.0
-        self.cooling_until = 0.0
-        self.closer_look_until = 0.0
-        self.refuses_stream_options = False
-        self.ejections = 0
-        self.gaps = [0] * (len(GAP_BOUNDS_SECONDS) + 1)
-        self.gap_seconds_total = 0.0
-        self.breaker: Breaker = NEW
-        self._answered_at = self._returned_at = self._capped_at = -math.inf
-        self._most: int | None = None
-        self._uneasy = False  # whether a good answer would change more than the average
-        self._evidence = GapEvidence(self.gaps)
-
-    # -- a request on it, from its beginning to its end
-
-    def take(self, now: float) -> None:
-        """Take a place for one request. On an ejected server whose time is over it is the trial."""
-        self.in_flight += 1
-        if self.closer_look_until > now:
-            self._tell(Signal.TAKEN, now, now)
-
-    def give_back(self, now: float, taken_at: float) -> None:
-        """Give the place back, whatever became of the request. A trial without a verdict frees the next to be one.
-
-        Args:
-            now: monotonic seconds.
-            taken_at: the ``now`` of its ``take``.
-        """
-        self.in_flight -= 1
-        if self.closer_look_until > now:
-            self._tell(Signal.FREED, now, taken_at)
-
-    def answered(self, first_token_seconds: float, now: float) -> None:
-        """Note that a good answer began, so long after the request was sent.
-
-        The average forgets with time, not with answers: what is a minute old has a third of its weight, on a busy
-        server and on one that answers now and then.
-        """
-        weight = -math.expm1((self._answered_at - now) / _FIRST_TOKEN_DECAY_SECONDS)
-        self._answered_at = now
-        self.first_token_ewma_seconds += weight * (first_token_seconds - self.first_token_ewma_seconds)
-        if now >= self._evidence.fades_at:
-            self._evidence.fade(now)
-        if self._uneasy:
-            self._relieve(now)
-
-    def completed(self, now: float) -> None:
-        """Note that a good answer is whole: answers do not all break off."""
-        if self.breaker.cuts:
-            self._tell(Signal.WHOLE, now, now)
-
-    # -- what speaks against it
-
-    def failed(
-        self, failure: Failure, now: float, random: Callable[[], float], taken_at: float, *, begun: bool = False
-    ) -> None:
-        """Note a failure that is the server's: look elsewhere first for a while, longer after each in a row.
-
-        Args:
-            failure: one that ``retry.blames_server``.
-            now: monotonic seconds.
-            random: uniform floats in [0, 1), for the length of an ejection.
-            taken_at: the ``now`` of the request's ``take``.
-            begun: whether a good answer had begun.
-        """
-        signal = _BEFORE.get(failure)
-        if signal is not None and self._tell(Signal.CUT if begun else signal, now, taken_at, random):
-            self.ejections += 1
-            self.failures_in_a_row = 0
-            self.suspect_until = 0.0  # the breaker decides from here on
-        elif (
-            now >= self.suspect_until and self.breaker.phase is Phase.CLOSED
-        ):  # those lost to one crash are one failure
-            doubled = _SUSPECT_SECONDS * 2.0 ** min(self.failures_in_a_row, 10)
-            self.failures_in_a_row += 1
-            self.ejections += 1
-            self.suspect_until = now + min(doubled, _SUSPECT_LONGEST_SECONDS)
-        self._uneasy = True
-        self._fold()
-
-    def cool(self, now: float, seconds: float) -> None:
-        """Honour a server's own Retry-After, for at most five minutes."""
-        self.cooling_until = max(self.cooling_until, now + min(max(seconds, 0.0), _RETRY_AFTER_LONGEST_SECONDS))
-        self._fold()
-
-    def overloaded(self, now: float, taken_at: float) -> None:
-        """Halve what may be in flight, for the server refused for load; each good answer then adds one (AIMD).
-
-        A burst that is refused as a whole is one refusal: only a request that was sent since can halve it again. Call
-        it before the place is given back.
-        """
-        if taken_at < self._capped_at:
-            return
-        self._capped_at = now
-        base = self.in_flight if self._most is None else min(self._most, self.in_flight)
-        self._most = max(base // 2, 1)
-        self._uneasy = True
-        self._fold()
-
-    def returned(self, now: float) -> None:
-        """Note that checks have found the server well after it was down: it is taken again, at a growing share."""
-        self._tell(Signal.FOUND_WELL, now, now)
-        self.failures_in_a_row = 0
-        self.suspect_until = 0.0
-        self._returned_at = now
-        self._fold()
-
-    # -- what the choice asks
-
-    def is_shut(self, now: float) -> bool:
-        """Whether it is ejected and not due for its trial, or the trial is under way."""
-        return self.breaker.phase is not Phase.CLOSED and self.breaker.is_shut(now)
-
-    def cap(self, max_concurrency: int | None) -> int | None:
-        """How many requests may run there: what its owner says, or less while it refuses for load. None: any number."""
-        if self._most is None or max_concurrency is None:
-            return max_concurrency if self._most is None else self._most
-        return min(self._most, max_concurrency)
-
-    def has_room(self, max_concurrency: int | None) -> bool:
-        """Whether it is below its cap."""
-        most = self.cap(max_concurrency)
-        return most is None or self.in_flight < most
-
-    def share(self, now: float) -> float:
-        """How much of its weight counts, above 0.0 and up to 1.0: less than all while it ramps."""
-        ramped = (now - self._returned_at) / RAMP_SECONDS
-        return 1.0 if ramped >= 1.0 else max(ramped, RAMP_LEAST)
-
-    # -- silence
-
-    def gap_p99_seconds(self, now: float) -> float:
-        """The 99th percentile of the gaps between events of late, up to its bucket's bound; 0.0 if there was none."""
-        return self._evidence.p99_seconds(now)
-
-    def suspicion_seconds(self, stall_seconds: float, now: float) -> float:
-        """After how much silence a stream of this server is suspicious, at least ``stall_seconds``."""
-        return max(stall_seconds, SUSPICION_GAPS * self._evidence.p99_seconds(now))
-
-    def _relieve(self, now: float) -> None:
-        """Take back what spoke against it until this good answer."""
-        self.failures_in_a_row = 0
-        self.suspect_until = 0.0
-        if self._most is not None:
-            self._most += 1
-            if self._most >= 2 * self.in_flight + _CAP_SLACK:
-                self._most = None
-        if self.breaker.phase is Phase.HALF_OPEN:
-            self._returned_at = now
-        self._tell(Signal.BEGAN, now, now)
-        self._uneasy = self._most is not None or self.breaker.phase is not Phase.CLOSED
-        self._fold()
-
-    def _tell(self, signal: Signal, now: float, taken_at: float, random: Callable[[], float] = float) -> bool:
-        """Tell the breaker; whether it opened. Only a failure does that, and only then ``random`` is drawn from."""
-        before = self.breaker
-        after = advance(before, signal, now, taken_at, random)
-        if after is before:
-            return False
-        self.breaker = after
-        self._fold()
-        return after.phase is Phase.OPEN and before.phase is not Phase.OPEN
-
-    def _fold(self) -> None:
-        if self._most is not None or self.breaker.phase is not Phase.CLOSED:
-            self.closer_look_until = math.inf
-        else:
-            self.closer_look_until = max(self.suspect_until, self.cooling_until, self._returned_at + RAMP_SECONDS)
+_MOST_GATHERED: Final = 4096
 
 
 class Board:
-    """All lanes by server id."""
+    """All lanes by server id; ``gathered`` holds for a model the server that was last sent a request to load it."""
 
-    __slots__ = ("lanes",)
+    __slots__ = ("gathered", "lanes")
 
     def __init__(self) -> None:
         self.lanes: dict[str, Lane] = {}
+        self.gathered: dict[str, str] = {}
 
     def lane(self, server_id: str) -> Lane:
         """The lane of a server, made when first asked for."""
@@ -274,8 +42,27 @@ class Board:
         lane = self.lanes.get(server_id)
         return lane.in_flight if lane else 0
 
-    def keep(self, server_ids: Container[str]) -> None:
-        """Forget servers that are gone, once nothing runs on them."""
-        for server_id in [known for known in self.lanes if known not in server_ids]:
+    def gather(self, model: str, server_id: str) -> None:
+        """Note where a model is being loaded."""
+        if len(self.gathered) >= _MOST_GATHERED:
+            self.gathered.clear()
+        self.gathered[model] = server_id
+
+    def keep(self, servers: Mapping[str, Server]) -> None:
+        """Forget servers that are gone, once nothing runs on them, and learn which ones swap models."""
+        for server_id in [known for known in self.lanes if known not in servers]:
             if self.lanes[server_id].in_flight == 0:
                 del self.lanes[server_id]
+        for server in servers.values():
+            swaps = server.swaps_models
+            lane = self.lane(server.id) if swaps else self.lanes.get(server.id)
+            if lane is not None and swaps is not (lane.residence is not None):
+                lane.swaps(_residence(server) if swaps else None)
+
+
+def _residence(server: Server) -> Residence:
+    """The memory of a server, with what it is known to hold."""
+    residence = Residence()
+    if server.loaded is not None:
+        residence.told(server.loaded, 0.0)  # nothing is older than it, whatever the time
+    return residence

@@ -10,7 +10,7 @@ import re
 
 __all__ = ["CorsPolicy"]
 
-_EXPOSED = b"X-Request-ID, X-Gateway-Server-ID, X-Gateway-Attempts, Retry-After"
+_EXPOSED = b"X-Request-ID, X-Gateway-Server-ID, X-Gateway-Attempts, X-Gateway-Route, Retry-After"
 _MAX_AGE_SECONDS = 600
 _HEADER_NAMES = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~, -]{1,2048}")
 _USUAL_HEADERS = b"authorization, content-type, x-api-key, x-request-id"

@@ -16,6 +16,8 @@ from app.services.core.errors import RequestInvalid
 __all__ = ["MAX_CHOICES", "MAX_MODEL_NAME_LENGTH", "Peek", "depth_exceeds", "peek"]
 
 MAX_MODEL_NAME_LENGTH = 256
+_ABSENT = msgspec.Raw(b"")
+_LONGEST_COUNT = 9
 MAX_CHOICES = 128
 """The most that OpenAI's own endpoint takes for ``n``."""
 
@@ -29,13 +31,22 @@ class StreamOptions(msgspec.Struct, gc=False):
 class Peek(msgspec.Struct, gc=False):
     """The fields of an inference request that decide where it goes and how its answer is relayed.
 
-    ``stream_options`` is UNSET where the member is absent: then one can be added by a splice at the front.
+    ``stream_options`` is UNSET where the member is absent: then one can be added by a splice at the front. The two
+    bounds are whatever stands there: a server may take what the gateway would not.
     """
 
     model: str
     stream: bool | None = None
     stream_options: StreamOptions | msgspec.UnsetType | None = msgspec.UNSET
     choices: int | None = msgspec.field(default=None, name="n")
+    max_tokens: msgspec.Raw = _ABSENT
+    max_completion_tokens: msgspec.Raw = _ABSENT
+
+    @property
+    def answer_tokens(self) -> int:
+        """The most tokens that the client asks for; 0 where it sets no limit, or one that servers are to judge."""
+        one, two = self.max_tokens, self.max_completion_tokens
+        return max(_count(one) if one is not _ABSENT else 0, _count(two) if two is not _ABSENT else 0)
 
     @property
     def wants_usage(self) -> bool:
@@ -87,6 +98,12 @@ def peek(body: bytes, max_depth: int) -> Peek:
     if seen.choices is not None and not 1 <= seen.choices <= MAX_CHOICES:
         raise RequestInvalid(f"'n' must be between 1 and {MAX_CHOICES}.", param="n")
     return seen
+
+
+def _count(value: msgspec.Raw) -> int:
+    """Read a whole number of at most nine digits; 0 for anything else."""
+    digits = bytes(value)
+    return int(digits) if len(digits) <= _LONGEST_COUNT and digits.isdigit() else 0
 
 
 def depth_exceeds(body: bytes, limit: int) -> bool:

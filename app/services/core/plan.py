@@ -10,68 +10,43 @@ only some that are down or ejected            Await
 nobody, or only some that stay away           Refuse
 ============================================  ==========
 
-A server that this request was sent to is left out of all of it. ``Await`` and ``Refuse`` bear an error for a request
-that was sent nowhere; one that failed elsewhere before has a better one at hand, and hears that.
+A server that this request was sent to is left out of all of it, and so is one whose context is too short for it. A
+prompt that is too long for all is refused with 400. ``Await`` and ``Refuse`` bear an error for a request that was sent
+nowhere; one that failed elsewhere before has a better one at hand, and hears that.
+
+A request that says what it demands goes to a server that knows its beginning (``core.homes``), else to one where it
+surely fits, else where it may fit. One that demands nothing is drawn.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from app.services.core.balancing import Cooling, Full, choose, draw
-from app.services.core.errors import GatewayError, ModelNotFound, Unavailable
+from app.services.core.balancing import Cooling, Full, choose
+from app.services.core.contexts import Room, room, room_at, too_long
+from app.services.core.draw import draw, draw_from
+from app.services.core.errors import ModelNotFound, Unavailable
+from app.services.core.homes import home_of
 from app.services.core.retry import RETRY_AFTER_SECONDS
 from app.services.core.snapshot import Candidate, Route, Snapshot
+from app.services.core.verdicts import Await, Forward, Plan, Queue, Refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from app.services.core.board import Board
+    from app.services.core.demand import Demand
+    from app.services.core.tiers import Tier
 
-    Select = Callable[[Sequence[Candidate]], Sequence[Sequence[Candidate]]]
+    Groups = Sequence[Sequence[Candidate]]
+    Select = Callable[[Sequence[Candidate]], Groups]
 
 __all__ = ["Await", "Forward", "Plan", "Queue", "Refuse", "plan", "unknown_model"]
 
 _NAMES_SHOWN = 20
 _PATIENCE_SECONDS = 2.0
-
-
-class Forward(msgspec.Struct, frozen=True, gc=False):
-    """Send it to this server."""
-
-    candidate: Candidate
-
-
-@dataclass(frozen=True, slots=True)
-class Queue:
-    """Wait for a place: every fitting server is at its cap."""
-
-
-@dataclass(frozen=True, slots=True)
-class Await:
-    """None can serve it now, but these may be back soon: have them asked, plan again, and give up after a while.
-
-    ``server_ids`` names at least one, down or ejected, best priority first. None of them is held back by its owner, the
-    operator or the gateway, and none was tried. ``error`` is what a request hears in the end that was sent nowhere.
-    """
-
-    server_ids: tuple[str, ...]
-    error: GatewayError
-
-
-@dataclass(frozen=True, slots=True)
-class Refuse:
-    """Answer with this error. ``look_again`` names servers whose return would help: check them now."""
-
-    error: GatewayError
-    look_again: tuple[str, ...] = ()
-
-
-Plan = Forward | Queue | Await | Refuse
+_DRAWS_FOR_ROOM = 4
 _QUEUE = Queue()
 
 
@@ -83,36 +58,39 @@ def plan(
     now: float,
     random: Callable[[], float],
     select: Select | None = None,
+    demand: Demand | None = None,
 ) -> Plan:
     """Decide on one attempt of one request; arguments as for ``balancing.choose``.
 
     Args:
         model: the name that the client asked for.
         snapshot: the registry.
-        board: the live figures.
+        board: the live figures. Where a model is being loaded, and who waits for its turn, is noted there.
         tried: ids of servers that this request has been to already.
         now: monotonic seconds.
         random: uniform floats in [0, 1).
         select: sorts servers that are known for the model into groups, best first, and leaves out those that will not
             do. A group is looked at when all before it have nobody to take. None: all of them will do.
+        demand: what the request asks of a server; not looked at beside ``select``, which knows better.
     """
     route = snapshot.routes.get(model)
     if route is None:
         return Refuse(unknown_model(model, snapshot))
-    if not tried and select is None:
-        drawn = draw(route, board, now, random)
-        if drawn is not None:
-            return Forward(drawn)
-    chosen = _chosen(route, board, tried, now, random, select)
-    if isinstance(chosen, Candidate):
-        return Forward(chosen)
-    if isinstance(chosen, Full) or (isinstance(chosen, Cooling) and chosen.seconds <= _PATIENCE_SECONDS):
-        return _QUEUE  # the queue is looked at ten times a second: whoever cools is asked again soon
-    error = _nobody(route, RETRY_AFTER_SECONDS if chosen is None else math.ceil(chosen.seconds))
-    returning = _may_return(route, board, tried, now, select)
-    if returning:
-        return Await(returning, error)
-    return Refuse(error, tuple(candidate.server.id for candidate in route.down))
+    if select is None:
+        if demand is not None:
+            taken = _on_demand(route, board, demand, tried, now, random)
+        elif tried:
+            taken = _drawn(route, route.tier, board, tried, now, random)
+        else:
+            drawn = draw(route, board, now, random)
+            if drawn is not None:
+                return Forward(drawn, route.why if drawn.warm else "drawn")
+            taken = None
+        if taken is not None:
+            return taken
+        if demand is not None and _has_figures(demand):
+            select = _by_room(demand)
+    return _of_all(route, snapshot, board, tried, now, random, select, demand)
 
 
 def unknown_model(model: str, snapshot: Snapshot) -> ModelNotFound:
@@ -121,6 +99,119 @@ def unknown_model(model: str, snapshot: Snapshot) -> ModelNotFound:
     shown = ", ".join(names[:_NAMES_SHOWN]) or "none yet: register a server with POST /admin/register"
     more = f" and {len(names) - _NAMES_SHOWN} more, see GET /v1/models" if len(names) > _NAMES_SHOWN else ""
     return ModelNotFound(f"Model '{model[:200]}' not found. Available: {shown}{more}.", param="model")
+
+
+# -- without a look at all of them
+
+
+def _on_demand(
+    route: Route,
+    board: Board,
+    demand: Demand,
+    tried: Collection[str],
+    now: float,
+    random: Callable[[], float],
+) -> Forward | None:
+    """Send it home, or to one where it surely fits, or where it may fit if it surely fits nowhere."""
+    if not route.ready:
+        return None
+    least, sure = _sure_tier(route, demand) if _has_figures(demand) else (0, route.tier)
+    if demand.homes:
+        found = home_of(route, sure, board, demand, tried, now, random)
+        if found is not None:
+            candidate, home = found
+            return Forward(candidate, home.by)
+    if sure is not None:
+        return _drawn(route, sure, board, tried, now, random, least)
+    for _draw in range(_DRAWS_FOR_ROOM):
+        drawn = _drawn(route, route.tier, board, tried, now, random)
+        if drawn is None or room_at(drawn.candidate, demand) <= (Room.UNSURE if route.roomy is not None else Room.SURE):
+            return drawn
+    return None
+
+
+def _drawn(
+    route: Route,
+    tier: Tier,
+    board: Board,
+    tried: Collection[str],
+    now: float,
+    random: Callable[[], float],
+    least: int = 0,
+) -> Forward | None:
+    """Send it to one that is drawn from a tier, in which each has a context of at least ``least`` tokens."""
+    if tier is route.tier:
+        if not tier.members:
+            return None
+        drawn = draw_from(route, tier, board, tried, now, random) if tried else draw(route, board, now, random)
+        return None if drawn is None else Forward(drawn, _why(route, drawn))
+    drawn = draw_from(route, tier, board, tried, now, random)
+    if drawn is None or (not drawn.warm and (drawn.model.context_length or 0) < least):
+        return None  # what loads the model now may not have room
+    return Forward(drawn, "roomy")
+
+
+def _sure_tier(route: Route, demand: Demand) -> tuple[int, Tier | None]:
+    """The least context where a prompt surely fits, and the first tier of those that have it; None: nobody has."""
+    for length, tier in route.roomy or ():
+        if room(length, demand) is Room.SURE:
+            return length, tier
+    return 0, None
+
+
+def _has_figures(demand: Demand) -> bool:
+    return demand.prompt_tokens > 0 or demand.least_tokens > 0
+
+
+def _why(route: Route, taken: Candidate) -> str:
+    return route.why if taken.warm else "drawn"
+
+
+# -- with a look at all of them
+
+
+def _of_all(
+    route: Route,
+    snapshot: Snapshot,
+    board: Board,
+    tried: Collection[str],
+    now: float,
+    random: Callable[[], float],
+    select: Select | None,
+    demand: Demand | None,
+) -> Plan:
+    chosen = _chosen(route, board, tried, now, random, select)
+    if isinstance(chosen, Candidate):
+        if not chosen.warm:
+            board.gather(route.name, chosen.server.id)
+        return Forward(chosen, _why(route, chosen) if demand is None or select is None else "roomy")
+    if isinstance(chosen, Full) or (isinstance(chosen, Cooling) and chosen.seconds <= _PATIENCE_SECONDS):
+        return _QUEUE  # the queue is looked at ten times a second: whoever cools is asked again soon
+    if demand is not None and select is not None and _fits_nowhere(route, select):
+        return Refuse(too_long(route, demand, snapshot))
+    error = _nobody(route, RETRY_AFTER_SECONDS if chosen is None else math.ceil(chosen.seconds))
+    returning = _may_return(route, board, tried, now, select)
+    if returning:
+        return Await(returning, error)
+    return Refuse(error, tuple(candidate.server.id for candidate in route.down))
+
+
+def _by_room(demand: Demand) -> Select:
+    """Sort servers by whether a prompt fits: where it surely does, then where it may; the rest is left out."""
+
+    def select(candidates: Sequence[Candidate]) -> Groups:
+        groups: tuple[list[Candidate], list[Candidate], list[Candidate]] = ([], [], [])
+        for candidate in candidates:
+            groups[room_at(candidate, demand)].append(candidate)
+        return [group for group in groups[: Room.NONE] if group]
+
+    return select
+
+
+def _fits_nowhere(route: Route, select: Select) -> bool:
+    """Whether no server that serves the model, or may soon, will do."""
+    there = (route.ready, route.standby, route.down)
+    return any(there) and not any(select(candidates) for candidates in there)
 
 
 def _chosen(

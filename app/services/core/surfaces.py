@@ -8,6 +8,7 @@ from urllib.parse import unquote_to_bytes
 from app.services.core.errors import MethodNotAllowed, NotFound
 
 __all__ = [
+    "CHAT",
     "COMPLETIONS",
     "INFERENCE_PATHS",
     "PREFIX",
@@ -20,9 +21,10 @@ __all__ = [
 ]
 
 PREFIX = b"/v1/"
+CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
 """The one that takes several prompts at once."""
-INFERENCE_PATHS = frozenset(("/v1/chat/completions", COMPLETIONS, "/v1/embeddings"))
+INFERENCE_PATHS = frozenset((CHAT, COMPLETIONS, "/v1/embeddings"))
 """Forwarded with POST to the same path of a server."""
 STREAMING_PATHS = INFERENCE_PATHS - {"/v1/embeddings"}
 """Those whose answers may come as events."""

@@ -92,6 +92,14 @@ class Server:
     """It refuses the gateway's key, so it takes no work until somebody changes something."""
     abilities: Mapping[str, Ability] = field(default_factory=dict)
     """How it goes on with a broken answer, by a model's upstream name. What is absent was not judged yet."""
+    places: int | None = None
+    """How many requests it computes at once, by its own word."""
+    loaded: frozenset[str] | None = None
+    """The upstream names of the models in its memory, by its own word; None where it does not tell."""
+    swaps_models: bool = False
+    """Whether its engine loads a model inside a request, and may put another out of memory for it."""
+    contexts: Mapping[str, int] = field(default_factory=dict)
+    """Context lengths in effect by upstream name, in tokens: they go before what was registered."""
 
     @property
     def accepts_work(self) -> bool:
@@ -118,6 +126,8 @@ class CheckFailure(StrEnum):
     """Connected, but TLS failed: a certificate that is not trusted, or no TLS at all."""
     NOT_READY = "not_ready"
     """Reached, but still loading or overloaded (503)."""
+    LOADING = "loading"
+    """Reached, and its engine says that it is loading the model: not ill, only not ready."""
     CREDENTIALS = "credentials"
     """The server answered 401 or 403."""
     BAD_ANSWER = "bad_answer"

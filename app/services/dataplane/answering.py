@@ -31,7 +31,7 @@ class Answering:
     """The client's side of one request. The exchange sets it up with its own: one call less for each.
 
     ``body`` and ``seen`` are the client's request, as sent and as peeked; ``paused``: the client reads slowly;
-    ``quiet_ticks``: since when nothing was sent to it.
+    ``quiet_ticks``: since when nothing was sent to it; ``why``: what it hears of its route, if it asked for it.
     """
 
     __slots__ = (
@@ -47,6 +47,7 @@ class Answering:
         "quiet_ticks",
         "seen",
         "wants_stream",
+        "why",
     )
 
     _attempts: int
@@ -61,6 +62,7 @@ class Answering:
     quiet_ticks: int
     seen: Peek
     wants_stream: bool
+    why: bytes
 
     @property
     def model(self) -> str:
@@ -114,12 +116,16 @@ class Answering:
         self._fail(error)
 
     def _lines(self, content_lines: bytes) -> bytes:
-        return b"%bx-gateway-server-id: %b\r\nx-gateway-attempts: %d\r\n%b" % (
+        lines = b"%bx-gateway-server-id: %b\r\nx-gateway-attempts: %d\r\n%b" % (
             self.call.lines,
             self._tried[-1].encode(),
             self._attempts,
             content_lines,
         )
+        return lines + self._route_line() if self.call.asks_why else lines
+
+    def _route_line(self) -> bytes:
+        return b"x-gateway-route: %b\r\n" % self.why if self.why else b""
 
     # -- the client's side
 
@@ -149,12 +155,17 @@ class Answering:
         self.quiet_ticks += 1
         if self.quiet_ticks <= keepalive_ticks or not self.wants_stream or self._done:
             return
+        self._say(sse.PING)
+
+    def _say(self, comment: bytes) -> None:
+        """Send a comment line. Where nothing was sent yet, it opens the stream."""
         self.quiet_ticks = 0
         if self._committed:
-            self.client.write(sse.PING)
+            self.client.write(comment)
         else:
             self._committed = True
-            self.client.respond(200, self.call.lines + _EVENT_LINES, sse.PING, more=True)
+            route = self._route_line() if self.call.asks_why else b""
+            self.client.respond(200, self.call.lines + _EVENT_LINES + route, comment, more=True)
 
     # -- the end
 
@@ -168,7 +179,8 @@ class Answering:
         if not self._committed:
             reply = error_reply(error, self.call.lines)
             attempts = b"x-gateway-attempts: %d\r\n" % self._attempts if self._attempts else b""
-            self.client.respond(reply.status, reply.lines + attempts, reply.body, more=False)
+            lines = reply.lines + attempts + (self._route_line() if self.call.asks_why else b"")
+            self.client.respond(reply.status, lines, reply.body, more=False)
         elif self._raw or self.paused:
             self.client.cut()  # one who does not read will not read this either
         else:

@@ -40,7 +40,7 @@ class Attempt(Vigil):
 
     def __init__(self, exchange: Exchange, plane: DataPlane, candidate: Candidate, now: float) -> None:
         super().__init__(exchange, plane, candidate, now)
-        self._passing = self.relaying = False
+        self._passing = self.relaying = self._missed = False
         self._last_at = self._suspect_at_ticks = 0.0
         self.first_token_seconds = None
         self._sent_bytes = self._held_bytes = 0

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from app.services.core.relay import EventRelay
+    from app.services.core.residence import Residence
     from app.services.core.snapshot import Candidate
     from app.services.core.whole_answer import WholeAnswer
     from app.services.dataplane.answer_notes import UpstreamListener
@@ -43,10 +44,12 @@ class Errand(Listener):
         "_asked_usage",
         "_dialling",
         "_exchange",
+        "_is_cold",
         "_lane",
         "_order",
         "_plane",
         "_relay",
+        "_residence",
         "_sent_at",
         "_silent_ticks",
         "_status",
@@ -66,6 +69,8 @@ class Errand(Listener):
             lane.take(now)
         else:  # nothing ever spoke against it
             lane.in_flight += 1
+        self._residence = lane.residence
+        self._is_cold = self._residence is not None and self._enter(self._residence, now)
         self._upstream: Upstream | None = None
         self._dialling: asyncio.Task[None] | None = None
         self._relay: EventRelay | WholeAnswer | None = None
@@ -73,6 +78,12 @@ class Errand(Listener):
         self._asked_usage = self._without_options = False
         self._silent_ticks = self._status = 0
         self._sent_at = 0.0
+
+    def _enter(self, residence: Residence, now: float) -> bool:
+        """Take a place in the server's memory; say whether the model has to be loaded into it first."""
+        name = self.candidate.model.upstream_name
+        residence.take(name, now)
+        return residence.loading_since(name) is not None
 
     def prepare(self, leg: Leg) -> None:
         """Have a request made that goes on with another's answer, and start then."""
@@ -120,6 +131,8 @@ class Errand(Listener):
             lane.give_back(self._plane.clock(), self._taken_at)
         else:
             lane.in_flight -= 1
+        if self._residence is not None:
+            self._residence.give_back(self.candidate.model.upstream_name, self._plane.clock())
 
     def _dial(self, destination: Destination) -> None:
         self._dialling = self._plane.tasks.spawn(self._dialled(destination), name="dial a server")

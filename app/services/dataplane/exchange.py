@@ -11,21 +11,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.services.core import retry
-from app.services.core.continuation.endings import closing
-from app.services.core.continuation.judgement import Complete, Impossible
 from app.services.core.errors import GatewayError, TooSlow
 from app.services.core.outcome import Outcome
 from app.services.core.plan import Await, Forward, Queue, plan
-from app.services.core.retry import Failure
 from app.services.core.surfaces import STREAMING_PATHS
 from app.services.core.usage import Usage, estimate
-from app.services.dataplane.answering import Answering, busy, why_not
+from app.services.dataplane.answering import busy
 from app.services.dataplane.attempt import Attempt
-from app.services.dataplane.onward import Leg, Onward
+from app.services.dataplane.carrying import Carrying
+from app.services.dataplane.demands import LEAST_BYTES
+from app.services.dataplane.onward import Onward
+from app.services.dataplane.reasons import why
 
 if TYPE_CHECKING:
     from app.services.core.peek import Peek
-    from app.services.core.plan import Plan
+    from app.services.core.retry import Failure
+    from app.services.core.snapshot import Candidate
+    from app.services.dataplane.demands import Wish
     from app.services.dataplane.plane import DataPlane
     from app.services.dataplane.reception import Call
     from app.services.dataplane.sides import ClientSide
@@ -35,17 +37,15 @@ __all__ = ["Exchange"]
 _NOTHING = Usage(0, 0, estimated=True)
 
 
-class Exchange(Answering):
+class Exchange(Carrying):
     """One request. Made by ``DataPlane.begin``, which also routes it first.
 
-    ``onward``: how its stream goes on when it breaks; None where it can't. ``awaits``: servers whose return it waits
-    for.
+    ``wish``: what it asks of its server; None where that is nothing.
     """
 
     __slots__ = (
-        "_age_ticks", "_attempt", "_awaited", "_continuations", "_events",
-        "_first_token_seconds", "_give_up_at_ticks", "_plane", "_queue_error", "_queued",
-        "_queued_at_ticks", "_sent", "awaits", "onward", "started_at",
+        "_awaited", "_first_token_seconds", "_give_up_at_ticks", "_queue_error",
+        "_queued_at_ticks", "_sent", "_sent_at", "_work_bytes", "wish",
     )  # fmt: skip
 
     def __init__(self, plane: DataPlane, call: Call, body: bytes, seen: Peek, client: ClientSide) -> None:
@@ -60,12 +60,16 @@ class Exchange(Answering):
         self.wants_stream = bool(seen.stream) and call.path in STREAMING_PATHS
         self._attempt: Attempt | None = None
         self._sent = self._events = self._age_ticks = self._queued_at_ticks = self._give_up_at_ticks = 0
-        self._continuations = 0
+        self._continuations = self._work_bytes = 0
+        self._sent_at = 0.0
+        self._say_at_ticks = plane.say_after_ticks
         self._queued = self._awaited = False
         self._queue_error: GatewayError | None = None
         self.started_at = plane.clock()
         self._first_token_seconds: float | None = None
         self.awaits: tuple[str, ...] = ()
+        self.wish: Wish | None = None
+        self.why = b""
         goes_on = self.wants_stream and plane.limits.max_continuations > 0 and (seen.choices or 1) == 1
         self.onward = Onward() if goes_on else None
 
@@ -74,11 +78,6 @@ class Exchange(Answering):
         """Whether it waits for a place on a server."""
         return self._attempt is None and not self._done
 
-    @property
-    def leg(self) -> Leg | None:
-        """What the next server has to go on with; None for an answer that none has begun."""
-        return self.onward.leg if self.onward is not None else None
-
     # -- attempts
 
     def route(self, *, after: GatewayError | None = None) -> None:
@@ -86,22 +85,29 @@ class Exchange(Answering):
         plane, limits = self._plane, self._plane.limits
         leg, now = self.leg, plane.clock()
         if leg is None:
-            verdict = plan(self.seen.model, plane.snapshot, plane.board, self._tried, now, plane.random)
+            wish = self.wish
+            demand = None if wish is None else wish.demand
+            verdict = plan(self.seen.model, plane.snapshot, plane.board, self._tried, now, plane.random, None, demand)
         else:
             verdict = self._plan_leg(now)
+        if self.call.asks_why:
+            self.why = why(plane, self.seen.model, verdict, self.wish, len(self.body), self._tried)
         if isinstance(verdict, Forward):
             candidate = verdict.candidate
+            if self.wish is not None:
+                self._work_bytes = plane.demands.went(self.wish, candidate.server.id, now)
+                self._sent_at = now
             self._queued, self.awaits = self._queued and leg is not None, ()
             self._tried.append(candidate.server.id)
             self._attempts += 1
             self._attempt = attempt = Attempt(self, plane, candidate, now)
-            if leg is None or leg.anew:
+            if leg is None:
                 attempt.start()
             else:
-                attempt.prepare(leg)
+                self._take_over(attempt, leg)
         elif isinstance(verdict, Queue):
             self.awaits = ()
-            self._wait(after, limits.queue_ticks if leg is None else limits.idle_ticks)
+            self._wait(after, self._queue_ticks() if leg is None else limits.idle_ticks)
         elif leg is not None:
             self._hope(after or verdict.error)
         elif isinstance(verdict, Await):
@@ -111,22 +117,6 @@ class Exchange(Answering):
             self._wait(after or verdict.error, limits.return_ticks)
         else:
             self._fail(after or verdict.error)
-
-    def _plan_leg(self, now: float) -> Plan:
-        """Plan among the servers that can go on with what was begun."""
-        plane, onward = self._plane, self.onward
-        shut_out, select = (onward.shut_out, onward.select) if onward is not None else ([], None)
-        return plan(self.seen.model, plane.snapshot, plane.board, shut_out, now, plane.random, select=select)
-
-    def _hope(self, error: GatewayError) -> None:
-        """A begun stream waits for a server that may yet be able to take over, as long as one may be silent."""
-        onward = self.onward
-        hopes = onward.hopes(self._plane.snapshot.routes.get(self.model)) if onward is not None else ()
-        if hopes:
-            self.awaits = hopes
-            self._wait(error, self._plane.limits.idle_ticks)
-        else:
-            self._fail(error, "no other server of this model can go on with an answer")
 
     def _wait(self, after: GatewayError | None, patience_ticks: int) -> None:
         """Wait for a place. What an earlier attempt failed of is kept: the client hears it if none comes free."""
@@ -148,11 +138,6 @@ class Exchange(Answering):
         others = (*route.ready, *route.standby, *(route.down if down else ())) if route else ()
         return any(candidate.server.id not in self._tried for candidate in others)
 
-    def returned(self, server_id: str) -> None:
-        """A server that was down is well again."""
-        if self.onward is not None:
-            self.onward.returned(server_id)
-
     def attempt_failed(self, failure: Failure, status: int | None, retry_after_seconds: int | None) -> None:
         """Go elsewhere, if nothing of an answer went out yet and another server may be tried; or go on there."""
         attempt = self._attempt
@@ -172,58 +157,6 @@ class Exchange(Answering):
                 self.route(after=error)
             else:
                 self._fail(error)
-
-    # -- a stream that broke
-
-    def _go_on(self, attempt: Attempt, error: GatewayError) -> None:
-        """Carry a begun stream on elsewhere; end it where that can't be."""
-        onward, limits = self.onward, self._plane.limits
-        if onward is None:
-            self._fail(error, why_not(limits.max_continuations, streamed=self.wants_stream))
-            return
-        verdict = onward.broke(self.body, self.call.path, attempt.candidate)
-        if isinstance(verdict, Impossible):
-            self._fail(error, verdict.reason)
-        elif isinstance(verdict, Complete):
-            self.complete(verdict)
-        elif onward.breaks > limits.max_continuations:
-            self._fail(error, f"it broke {onward.breaks} times")
-        else:
-            self._continuations += 1
-            self._queued = False  # from now on it may wait, however many servers are tried meanwhile
-            self._close_attempt()
-            self.route(after=error)
-
-    def _leg_failed(self, attempt: Attempt, failure: Failure, error: GatewayError) -> None:
-        """Another server did not take over: ask the next one. This draws nothing from the budget of retries."""
-        onward = self.onward
-        if onward is None:  # there is no leg without it
-            self._fail(error)
-            return
-        if failure is Failure.OVERLOADED:
-            attempt.rest_server()  # it is waited for
-        else:
-            onward.shut_out.append(attempt.candidate.server.id)
-            onward.sent += not retry.costs_nothing(failure)
-        if onward.sent >= self._plane.limits.max_attempts:
-            self._fail(error, "the servers that were asked to go on with it did not")
-            return
-        self._close_attempt()
-        self.route(after=error)
-
-    def complete(self, verdict: Complete) -> None:
-        """All of the answer went out; only the end of the stream is missing."""
-        onward = self.onward
-        if onward is None or onward.asked is None or self._done:
-            return
-        delivered = onward.journal.delivered()
-        usage = estimate(len(self.body), delivered.tokens)
-        self.finish_events(closing(onward.asked, delivered, verdict.finish_reason, usage), usage)
-
-    def _delivered_tokens(self) -> int:
-        if self.onward is not None:
-            return self.onward.journal.delivered().tokens
-        return self._events + (self._attempt.events if self._attempt is not None else 0)
 
     # -- the client's side
 
@@ -259,6 +192,8 @@ class Exchange(Answering):
         elif not self.paused:
             if self._attempt is not None:
                 self._attempt.tick()
+            if self._age_ticks >= self._say_at_ticks:
+                self._announce()
             self._keep_alive(limits.keepalive_ticks)
 
     def judged(self, server_id: str, *, alive: bool) -> None:
@@ -280,22 +215,35 @@ class Exchange(Answering):
         """Whether it was sent anywhere yet."""
         return bool(self._tried)
 
-    def _close_attempt(self) -> None:
+    def _close_attempt(self, *, is_whole: bool = False) -> None:
         """Give the place on the server back; the next in the queue may have it."""
         attempt, self._attempt = self._attempt, None
         if attempt is not None:
+            if self._work_bytes:
+                is_telling = is_whole and not attempt.waited_for_load
+                seconds = self._plane.clock() - self._sent_at if is_telling else None
+                self._plane.demands.ended(attempt.candidate.server.id, self._work_bytes, seconds)
+                self._work_bytes = 0
             if self._first_token_seconds is None:
                 self._first_token_seconds = attempt.first_token_seconds
             self._events += attempt.events
             attempt.close()
             self._plane.place_freed()
 
+    def _learn(self, usage: Usage, candidate: Candidate) -> None:
+        """Learn from what a server counted of a prompt; an answer that went on elsewhere was sent a part of it."""
+        if not usage.estimated and self._continuations == 0:
+            self._plane.demands.counted(self.seen.model, self.body, usage, candidate)
+
     def _finish(self, status: int, usage: Usage | None, error_code: str | None) -> None:
         self._done = True
+        plane, call, attempt = self._plane, self.call, self._attempt
+        is_whole = status == 200 and error_code is None
         if usage is None:
             usage = self._partial_usage()
-        self._close_attempt()
-        plane, call = self._plane, self.call
+        elif is_whole and len(self.body) >= LEAST_BYTES and attempt is not None:
+            self._learn(usage, attempt.candidate)
+        self._close_attempt(is_whole=is_whole)
         outcome = Outcome(
             call.request_id.decode("latin-1"),
             call.client,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from app.services.core.continuation.ability import UNJUDGED
-from app.services.core.continuation.fit import Fit, fit, select
+from app.services.core.continuation.fit import Fit, crossed, fit, select
 from app.services.core.continuation.journal import Journal
 from app.services.core.continuation.judgement import Anew, Complete, Impossible, Resume, judge
 from app.services.core.continuation.reading import read_asked
@@ -105,6 +105,10 @@ class Onward:
             self.leg = Leg(asked, delivered, isinstance(verdict, Anew), engine)
             return self.leg
         return verdict
+
+    def crossed(self, candidate: Candidate) -> str:
+        """In what a server that takes over differs from the one that began, in words; empty where in nothing."""
+        return "" if self._first is None else crossed(self._first, candidate)
 
     def returned(self, server_id: str) -> None:
         """A server that failed is well again: it may take over after all."""

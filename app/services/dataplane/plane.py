@@ -10,21 +10,25 @@ from typing import TYPE_CHECKING
 from app.services.core.board import Board
 from app.services.core.breaker import Phase
 from app.services.core.errors import GatewayError
+from app.services.core.loading import SAY_AFTER_SECONDS, SAY_EVERY_SECONDS
 from app.services.core.outcome import Outcome
 from app.services.core.peek import peek
 from app.services.core.retry import RetryBudget
 from app.services.core.snapshot import EMPTY, Snapshot, recovered
 from app.services.core.usage import Usage
 from app.services.dataplane.batch import Batch
+from app.services.dataplane.demands import LEAST_BYTES, Demands
 from app.services.dataplane.doubts import Doubts
 from app.services.dataplane.exchange import Exchange
 from app.services.dataplane.pool import Pool
+from app.services.dataplane.reasons import foresee
 from app.services.dataplane.reception import Call, Reception, Reply, error_reply
 from app.services.dataplane.waiting_room import WaitingRoom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from app.services.core.explain import Explanation
     from app.services.core.snapshot import Candidate
     from app.services.dataplane.link import Link
     from app.services.dataplane.neighbours import Observer, Spawner, Unread, Waiting
@@ -55,6 +59,7 @@ class DataPlane:
         preparer: Preparer,
         pool_keepalive_ticks: int,
         retry_ratio: float,
+        follows_prefixes: bool = True,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         draw: Callable[[], float] = random,
@@ -67,6 +72,8 @@ class DataPlane:
         self.tasks = tasks
         self.preparer = preparer
         self.tick_seconds = TICK_SECONDS
+        self.say_after_ticks = round(SAY_AFTER_SECONDS / TICK_SECONDS)
+        self.say_every_ticks = round(SAY_EVERY_SECONDS / TICK_SECONDS)
         self.clock = clock
         self.wall_clock = wall_clock
         self.random = draw
@@ -75,6 +82,7 @@ class DataPlane:
         self.budget = RetryBudget(retry_ratio)
         self.pool = Pool(pool_keepalive_ticks, observer.look_again)
         self.batch = Batch()
+        self.demands = Demands(follows=follows_prefixes)
         self.descriptors = link.descriptors
         self.waiting: set[Waiting] = set()
         self.unread: dict[Unread, Patience] = {}
@@ -106,6 +114,7 @@ class DataPlane:
         self.snapshot = snapshot
         self.pool.install(snapshot)
         self.board.keep(snapshot.servers)
+        self.demands.keep(snapshot.servers)
         for server_id in back:
             self.board.lane(server_id).returned(self.clock())
             self._tell_waiting(server_id)
@@ -135,8 +144,18 @@ class DataPlane:
         exchange = Exchange(self, call, body, seen, client)
         self.budget.request(exchange.started_at)
         self._running.add(exchange)
+        if len(body) >= LEAST_BYTES or call.session or seen.answer_tokens:
+            route = self.snapshot.routes.get(seen.model)
+            if route is not None:
+                exchange.wish = self.demands.read(call, body, seen, route, exchange.started_at)
         exchange.route()
         return exchange
+
+    def explain(
+        self, model: str, prompt_tokens: int, answer_tokens: int, session: str | None, key_id: str
+    ) -> Explanation:
+        """Say where a request would go now, and why; arguments and errors are those of ``reasons.foresee``."""
+        return foresee(self, model, prompt_tokens, answer_tokens, session, key_id)
 
     def replied(self, reply: Reply, key_id: str = "") -> None:
         """Report an answer that needed no server: a refusal, or the list of models."""
@@ -164,6 +183,16 @@ class DataPlane:
     def queue(self, exchange: Exchange) -> bool:
         """Let an exchange wait for a place; False when the queue is full."""
         return self._queue.join(exchange)
+
+    def waits_for_turn_since(self, model: str, now: float) -> float | None:
+        """Since when a model waits until another leaves a server's memory; None where it is not that it waits for."""
+        route = self.snapshot.routes.get(model)
+        for candidate in route.ready if route is not None else ():
+            residence = self.board.lane(candidate.server.id).residence
+            since = residence.waits_since(candidate.model.upstream_name, now) if residence is not None else None
+            if since is not None:
+                return since
+        return None
 
     def place_freed(self) -> None:
         """Let those that wait try again."""

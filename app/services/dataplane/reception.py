@@ -36,11 +36,16 @@ ANONYMOUS = Principal(key_id="anonymous", name="anonymous", role=Role.USER)
 _MODELS = "/v1/models"
 _LISTS = frozenset((b"x-forwarded-for", b"via", b"traceparent", b"tracestate"))
 """A second ``traceparent`` makes the joined value one that is none, as it has to be."""
+_SESSION, _ROUTE = b"x-session-id", b"x-gateway-route"
 READ_HEADERS = (
-    FRAMING_HEADERS | CREDENTIAL_HEADERS | _LISTS | {b"x-request-id", b"origin", b"access-control-request-headers"}
+    FRAMING_HEADERS
+    | CREDENTIAL_HEADERS
+    | _LISTS
+    | {b"x-request-id", b"origin", b"access-control-request-headers", _SESSION, _ROUTE}
 )
 """All that is looked at. Clients send a dozen others, which then cost one look each."""
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_SANE_SESSION = re.compile(rb"[\x21-\x7e]{1,256}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,10 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     cors: bytes = b""
     """Those of them that CORS asks for."""
     trace: Trace = NO_TRACE
+    session: bytes = b""
+    """What ``X-Session-ID`` says; empty where that is nothing that can be taken."""
+    asks_why: bool = False
+    """Whether the answer is to say why it came from where it did (``X-Gateway-Route: why``)."""
 
 
 class Reception:
@@ -134,7 +143,18 @@ class Reception:
             if isinstance(surface, Inference):
                 trace = self._trace(noted.get(b"traceparent", b""), noted.get(b"tracestate", b""))
                 onward = b"\r\nvia: %b\r\n" % via
-                return Call(surface.path, principal, request_id, client, onward, lines, cors, trace)
+                return Call(
+                    surface.path,
+                    principal,
+                    request_id,
+                    client,
+                    onward,
+                    lines,
+                    cors,
+                    trace,
+                    _session(noted.get(_SESSION, b"")),
+                    noted.get(_ROUTE, b"").strip().lower() == b"why",
+                )
             body = _models(surface, snapshot)
             return Reply(200, lines + b"content-type: application/json\r\n", body, _MODELS, client, request_id)
         except GatewayError as error:
@@ -147,7 +167,18 @@ class Reception:
             request_id = _fresh_id()
         trace = self._trace(variation.traceparent, variation.tracestate)
         lines = b"x-request-id: %b\r\n%b" % (request_id, known.cors)
-        return Call(known.path, known.principal, request_id, known.client, known.via, lines, known.cors, trace)
+        return Call(
+            known.path,
+            known.principal,
+            request_id,
+            known.client,
+            known.via,
+            lines,
+            known.cors,
+            trace,
+            known.session,
+            known.asks_why,
+        )
 
     def _authenticate(self, headers: Sequence[tuple[bytes, bytes]]) -> Principal:
         credential = extract_credential(headers)
@@ -174,6 +205,11 @@ def _noted(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
         else:
             noted[name] = value
     return noted
+
+
+def _session(value: bytes) -> bytes:
+    """Take a session's id if it is plain and short; others name none."""
+    return value if value and _SANE_SESSION.fullmatch(value) else b""
 
 
 def _fresh_id() -> bytes:

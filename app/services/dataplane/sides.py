@@ -62,6 +62,8 @@ class Limits:
     max_continuations: int = 3
     """How often a stream may go on elsewhere; 0 where it may not at all."""
     hold_tool_calls: bool = True
+    model_load_ticks: int = 3000
+    """How long a first token, or a turn in a server's memory, is waited for where a model has to be loaded first."""
     held_bytes: int = 256 * 1024 * 1024
     """Beyond this no more is held: so much may answers take together that are held, or wait for slow clients."""
 

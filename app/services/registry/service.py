@@ -115,6 +115,12 @@ class Registry:
             and (owner is None or owner in {record.owner, record.metadata.get("owner")})
         ]
 
+    def declared_context(self, server_id: str) -> int | None:
+        """Return the context length that an owner declared for a server, in tokens, if any."""
+        record = self.servers.get(server_id)
+        value = None if record is None else record.capabilities.get("context_length")
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
+
     async def register(self, principal: Principal, spec: ServerSpec) -> ServerRecord:
         """Examine a server and add it.
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.cli.exits import CommandFailed
-from app.cli.server_table import describe_age, server_state
+from app.cli.server_table import describe_age, describe_load, server_state
 from app.cli.servers import parse_model
 
 ID = "3f0c4a52-8c1e-4c55-9d0b-5a7d0f9c2b11"
@@ -259,3 +259,67 @@ def test_add_refuses_what_the_gateway_would_refuse(run_here, gateway, options: t
     assert result.exit_code == 2
     assert options[0] in result.stderr
     assert gateway.requests == []
+
+
+LOAD = {"running": 3, "waiting": 2, "places": 4, "cache_used": 0.451, "told_at": "2026-01-01T00:00:05+00:00"}
+NOW = datetime(2026, 1, 1, 0, 0, 9, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("load", "shown", "in_full"),
+    [
+        (LOAD, "3/4 busy, 2 waiting", "3/4 busy, 2 waiting, 45% of its cache used, told 4 s ago"),
+        ({**LOAD, "places": None, "waiting": 0, "cache_used": None}, "3 busy", "3 busy, told 4 s ago"),
+        ({**LOAD, "running": None, "waiting": None, "cache_used": None}, "4 places", "4 places, told 4 s ago"),
+        (
+            {**LOAD, "running": 0, "waiting": None, "cache_used": 0.0},
+            "0/4 busy",
+            "0/4 busy, 0% of its cache used, told 4 s ago",
+        ),
+        (None, "", ""),
+    ],
+)
+def test_an_engines_load_is_told_in_words(load, shown: str, in_full: str) -> None:
+    server = {"load": load}
+    assert describe_load(server) == shown
+    assert describe_load(server, NOW) == in_full
+
+
+def test_the_list_tells_of_busy_engines_and_marks_models_in_memory(run_here, gateway) -> None:
+    models = [{"name": name, "upstream_name": name, "loaded": name == "a", "listed": True} for name in ("a", "b")]
+    gateway.add(ID, "http://10.0.0.5:8000", models=["a", "b"], model_details=models, load=LOAD)
+    gateway.add(OTHER_ID, "http://10.0.0.6:8000", load={**LOAD, "running": 0, "waiting": 0})
+    listed = run_here("servers", "list", COLUMNS="80").stdout.splitlines()
+    assert listed[1].split() == ["3f0c4a52", "http://10.0.0.5:8000", "healthy", "a*,", "b", "3"]
+    assert listed[3:] == ["", "3f0c4a52: 3/4 busy, 2 waiting", "* in memory now"]
+    assert max(map(len, listed)) <= 80
+
+
+def test_show_tells_what_the_engine_says(run_here, gateway) -> None:
+    model = {
+        "name": "llama",
+        "upstream_name": "llama:8b",
+        "context_length": 131072,
+        "context_in_effect": 4096,
+        "loaded": True,
+        "capabilities": ["chat", "tools"],
+        "listed": True,
+    }
+    gateway.add(ID, "http://10.0.0.5:8000", model_details=[model], load=LOAD, loaded_models=["llama:8b", "other"])
+    shown = [" ".join(line.split()) for line in run_here("servers", "show", "3f0c", COLUMNS="160").stdout.splitlines()]
+    assert next(line for line in shown if line.startswith("Engine's load")).startswith("Engine's load 3/4 busy, 2 wait")
+    assert "In memory llama:8b, other" in shown
+    words = "there: llama:8b, 4,096 tokens in effect, 131,072 registered, in memory, chat/tools"
+    assert f"Model llama ({words})" in shown
+    gateway.servers[0] |= {"load": None, "loaded_models": []}
+    shown = " ".join(run_here("servers", "show", "3f0c").stdout.split())
+    assert "In memory no model" in shown
+    assert "Engine's load" not in shown
+
+
+@pytest.mark.usefixtures("registered")
+def test_what_an_older_gateway_does_not_tell_is_left_out(run_here) -> None:
+    for command in (("list",), ("show", "3f0c")):
+        said = run_here("servers", *command).stdout
+        assert "memory" not in said
+        assert "load" not in said

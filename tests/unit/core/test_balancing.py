@@ -172,7 +172,12 @@ def test_an_idle_server_goes_before_a_busy_one() -> None:
 
 def test_load_is_seen_in_proportion_to_weight() -> None:
     assert draw([Place(in_flight=5, weight=4), Place(in_flight=2, weight=1)], 200) == {0: 200}
-    assert draw([Place(in_flight=0, weight=1), Place(in_flight=1, weight=4)], 200) == {1: 200}
+    assert draw([Place(in_flight=3, weight=1), Place(in_flight=1, weight=4)], 200) == {1: 200}
+
+
+def test_between_about_equally_busy_ones_the_draw_decides() -> None:
+    drawn = draw([Place(in_flight=2, weight=2), Place(in_flight=6, weight=6)], 10_000)
+    assert drawn[0] / 10_000 == pytest.approx(0.25, abs=0.02)
 
 
 def test_the_faster_of_two_equally_busy_ones_is_taken() -> None:
@@ -230,7 +235,7 @@ def test_a_server_that_came_back_gets_a_growing_part_of_its_weight() -> None:
 
 
 def test_its_load_counts_for_more_while_it_ramps() -> None:
-    assert draw([Place(in_flight=2, ramp_seconds=3), Place(in_flight=20)], 200) == {1: 200}
+    assert draw([Place(in_flight=3, ramp_seconds=3), Place(in_flight=20)], 200) == {1: 200}
     assert draw([Place(in_flight=1, ramp_seconds=3), Place(in_flight=20)], 200) == {0: 200}
 
 

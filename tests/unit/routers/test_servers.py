@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
 
+from app.routers.views import server_view
 from app.services.core.continuation.ability import Ability, Rung
+from app.services.core.signals import Signals
 from app.services.core.types import CheckFailure, DiscoveredModel, Inspection
-from app.services.registry.records import Finding
+from app.services.registry.records import EngineFacts, Finding
 from tests.fakes.api import ADMIN_KEY, USER_KEY
+from tests.fakes.registry import START, STRANGER
 
 URL = "http://10.0.0.5:8000"
 FULL = {
@@ -70,6 +73,9 @@ async def test_a_server_is_shown_flat_with_its_history_and_without_its_key(api):
             "name": "llama-3-8b",
             "upstream_name": "meta-llama/Llama-3.1-8B-Instruct",
             "context_length": 8192,
+            "context_in_effect": None,
+            "loaded": None,
+            "capabilities": [],
             "listed": True,
             "continuation": {
                 "chat": "unjudged",
@@ -80,12 +86,72 @@ async def test_a_server_is_shown_flat_with_its_history_and_without_its_key(api):
                 "version": "",
                 "probed_at": None,
             },
+            "verification": [],
         }
     ]
     assert (shown["paused"], shown["reason"], shown["has_api_key"], shown["in_flight"]) == (False, "", True, 3)
     assert shown["capabilities"] == FULL["capabilities"]
     assert [(check["ok"], check["source"]) for check in shown["history"]] == [(True, "check")]
     assert shown["last_checked_at"] == "2030-01-01T00:00:00Z"
+
+
+class Said:
+    """What the engine of every server says."""
+
+    def __init__(self, signals: Signals, told_at: datetime | None = START) -> None:
+        self._signals, self._told_at = signals, told_at
+
+    def signals(self, _server_id: str) -> Signals:
+        return self._signals
+
+    def told_at(self, _server_id: str) -> datetime | None:
+        return self._told_at
+
+    def facts(self, _server_id: str) -> EngineFacts:
+        return EngineFacts(contexts=self._signals.contexts)
+
+
+async def test_what_the_engine_says_of_itself_is_shown(api):
+    api.world.inspector.listed[URL] = [DiscoveredModel("a", 131072), "b"]
+    server_id = await api.register()
+    shown = (await api.client.get(f"/admin/servers/{server_id}")).json()
+    assert (shown["load"], shown["loaded_models"]) == (None, None)
+    api.gateway.said = Said(
+        Signals(3, 2, 4, 0.25, frozenset({"a", "mine"}), {"a": 4096}, {"a": frozenset({"tools", "chat"})})
+    )
+    shown = (await api.client.get(f"/admin/servers/{server_id}")).json()
+    assert shown["load"] == {
+        "running": 3,
+        "waiting": 2,
+        "places": 4,
+        "cache_used": 0.25,
+        "told_at": "2030-01-01T00:00:00Z",
+    }
+    assert shown["loaded_models"] == ["a", "mine"]
+    names = ("context_length", "context_in_effect", "loaded", "capabilities")
+    first, second = ([model[name] for name in names] for model in shown["model_details"])
+    assert first == [131072, 4096, True, ["chat", "tools"]]
+    assert second == [None, None, False, []]
+
+
+async def test_who_may_not_steer_a_server_sees_figures_but_not_what_else_its_owner_runs(api):
+    server_id = await api.register()
+    api.gateway.said = Said(Signals(running=3, loaded=frozenset({"llama-3-8b", "mine"})))
+    seen = server_view(api.gateway, STRANGER, api.world.registry.get(server_id))
+    assert seen.endpoint_url is None
+    assert seen.load is not None
+    assert seen.load.running == 3
+    assert seen.loaded_models == ["llama-3-8b"]
+    assert seen.model_details[0].loaded
+
+
+@pytest.mark.parametrize(
+    "said", [Said(Signals(loaded=frozenset())), Said(Signals(running=1), told_at=None)], ids=["no figures", "never"]
+)
+async def test_an_engine_that_tells_no_figures_has_no_load(api, said):
+    server_id = await api.register()
+    api.gateway.said = said
+    assert (await api.client.get(f"/admin/servers/{server_id}")).json()["load"] is None
 
 
 async def test_what_was_found_of_a_model_is_shown(api):
@@ -459,6 +525,15 @@ EVERY_ADMIN_ROUTE = [
     ("GET", "/admin/servers/{id}"),
     *(("POST", f"/admin/servers/{{id}}/{act}") for act in ("check", "pause", "resume", "drain", "block", "unblock")),
 ]
+ELSEWHERE = [
+    ("GET", "/admin/explain"),
+    ("GET", "/admin/model-classes"),
+    ("POST", "/admin/model-classes"),
+    ("PUT", "/admin/model-classes/{name}"),
+    ("DELETE", "/admin/model-classes/{name}"),
+    ("POST", "/admin/model-classes/dismiss"),
+]
+"""Their own tests show what they do for an admin."""
 
 
 def test_no_admin_route_is_left_out_of_the_role_tests(api):
@@ -468,7 +543,18 @@ def test_no_admin_route_is_left_out_of_the_role_tests(api):
         for method in methods
         if path.startswith("/admin")
     }
-    assert documented == set(EVERY_ADMIN_ROUTE)
+    assert documented == {*EVERY_ADMIN_ROUTE, *ELSEWHERE}
+
+
+@pytest.mark.parametrize(("method", "path"), ELSEWHERE)
+async def test_only_an_admin_key_opens_what_is_no_server(api, method, path):
+    for headers, status in (
+        ({"authorization": ""}, 401),
+        ({"authorization": "Bearer wrong-key-0123456789"}, 401),
+        ({"authorization": f"Bearer {USER_KEY}"}, 403),
+    ):
+        answer = await api.client.request(method, path.format(name="a"), headers=headers, params={"model": "a"})
+        error_of(answer, status)
 
 
 @pytest.mark.parametrize(("method", "path"), EVERY_ADMIN_ROUTE)

@@ -1,0 +1,201 @@
+"""Which services look after the registered servers, and how do they hear of each other?
+
+Built at each start, around an open database. What one of them finds changes what routing sees: everything that matters
+there ends in one place, ``install``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from app.services.canary import Canary
+from app.services.core.health import Cadence, Thresholds
+from app.services.core.snapshot import build_snapshot
+from app.services.core.verification.kinds import Kinds
+from app.services.core.verification.rota import Rota
+from app.services.dataplane.fetch import Fetcher
+from app.services.inquiry import Inquiry
+from app.services.inspector import Inspector
+from app.services.listening import Listener
+from app.services.places import BoardPlaces
+from app.services.prober import Pace, Prober
+from app.services.pulse import SystemClock
+from app.services.registry.book import HealthBook
+from app.services.registry.class_store import ClassStore
+from app.services.registry.classes import ModelClasses
+from app.services.registry.finding_store import FindingStore
+from app.services.registry.publisher import Publisher
+from app.services.registry.service import Registry
+from app.services.registry.verifications import Verifications
+from app.services.survey import Survey
+from app.services.verifier import Verifier
+from app.targets import Targets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from app.housekeeping import Runs
+    from app.lifespan import Parts
+    from app.services.core.signals import Signals
+    from app.services.core.types import Server
+    from app.services.registry.records import EngineFacts, ServerRecord
+    from app.services.registry.repository import ServerRepository
+    from app.utils.database import Database
+
+__all__ = ["Services"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What the database keeps."""
+
+    book: HealthBook
+    registry: Registry
+    classes: ModelClasses
+    verifications: Verifications
+
+
+class Services:
+    """All that looks after the servers, wired up. Nothing runs and nothing is read before ``load``.
+
+    Args:
+        parts: what exists before the start.
+        database: open.
+        repository: the servers in it.
+    """
+
+    def __init__(self, parts: Parts, database: Database, repository: ServerRepository) -> None:
+        self._parts, self._plane, self._settings = parts, parts.plane, parts.settings
+        self._fetcher = Fetcher(parts.link, parts.plane.reception.via)
+        self._places = BoardPlaces(parts.plane.board, parts.plane.clock, parts.plane.place_freed)
+        self._kinds = Kinds()
+        settings = self._settings
+        self._thresholds = Thresholds(unhealthy=settings.unhealthy_threshold, healthy=settings.healthy_threshold)
+        inspector = Inspector(self._fetcher, settings.health_check_timeout_seconds)
+        stored = self._stored(database, repository, inspector)
+        self.book, self.registry = stored.book, stored.registry
+        self.classes, self.verifications = stored.classes, stored.verifications
+        targets = Targets(self.registry)
+        self.survey = self._survey(targets)
+        self.canary = Canary(
+            self._fetcher, self.registry, parts.tasks, places=self._places, enabled=settings.continuation_enabled
+        )
+        self.verifier = self._verifier() if settings.verification_enabled else None
+        self.registry.on_version = self._versioned
+        self.prober = self._prober(inspector, targets)
+
+    @property
+    def servers(self) -> Mapping[str, ServerRecord]:
+        """All servers by id."""
+        return self.registry.servers
+
+    @property
+    def looking(self) -> Mapping[str, Runs]:
+        """What runs for as long as this process is on duty, by name."""
+        verifying: dict[str, Runs] = {} if self.verifier is None else {"verifier": self.verifier}
+        return {"prober": self.prober, "canary": self.canary, **verifying}
+
+    async def load(self) -> None:
+        """Take over what the database knows, and tell routing: at the start, or as another process had it.
+
+        Raises:
+            StorageUnavailable: it can't be read.
+        """
+        await self.verifications.load()
+        await self.registry.load()
+        await self.classes.load()
+
+    # -- how they hear of each other
+
+    def _install(self, servers: tuple[Server, ...]) -> None:
+        """Everything that routing follows has changed, or may have."""
+        routed = self.classes.routed
+        self._kinds.confirmed(routed)
+        self._plane.install(build_snapshot(servers, routed))
+        self.canary.review(servers)
+        if self.verifier is not None:
+            self.verifier.review(servers)
+
+    def _versioned(self, server_id: str, version: str) -> None:
+        """A server's engine tells its version."""
+        self.canary.versioned(server_id, version)
+        self.survey.versioned(server_id, version)
+        if self.verifier is not None:
+            self.verifier.versioned(server_id, version)
+
+    def _loaded(self, server_id: str, signals: Signals) -> None:
+        """A server has said how busy it is."""
+        self._plane.board.lane(server_id).told(signals, self._plane.clock())
+
+    def _facts(self, server_id: str) -> EngineFacts:
+        return self.survey.facts(server_id)
+
+    def _publish(self) -> None:
+        self.registry.publish()
+
+    def _routed(self) -> Iterable[Server]:
+        return self._plane.snapshot.servers.values()
+
+    # -- how they are made
+
+    def _stored(self, database: Database, repository: ServerRepository, inspector: Inspector) -> _Stored:
+        book = HealthBook(
+            repository,
+            self._thresholds,
+            on_change=self._publish,
+            may_write=lambda: not database.lent,
+        )
+        registry = Registry(repository, inspector, book, Publisher(book, self._install, self._facts), _utc_now)
+        classes = ModelClasses(ClassStore(database), self._routed, _utc_now, registry.publish)
+        return _Stored(book, registry, classes, Verifications(FindingStore(database)))
+
+    def _survey(self, targets: Targets) -> Survey:
+        return Survey(
+            self._fetcher,
+            self._parts.tasks,
+            targets=targets,
+            states=self.book,
+            on_facts=self.registry.publish,
+            on_load=self._loaded,
+            timeout_seconds=self._settings.health_check_timeout_seconds,
+        )
+
+    def _verifier(self) -> Verifier:
+        plane, clock = self._plane, SystemClock()
+        listener = Listener(self._parts.link, plane.reception.via, clock.monotonic)
+        rota = Rota(
+            lambda server_id: plane.board.in_flight(server_id) == 0,
+            self._places.has_room,
+            after_trials=self._settings.continuation_enabled,
+            declared=self.registry.declared_context,
+        )
+        return Verifier(
+            Inquiry(listener, self._fetcher, self._places, clock),
+            rota,
+            self.verifications,
+            self._parts.tasks,
+            clock=clock,
+            interval_seconds=self._settings.verification_interval_seconds,
+            kind_of=self._kinds,
+        )
+
+    def _prober(self, inspector: Inspector, targets: Targets) -> Prober:
+        settings = self._settings
+        cadence = Cadence(interval_seconds=settings.health_check_interval_seconds, thresholds=self._thresholds)
+        return Prober(
+            inspector,
+            self.book,
+            self._parts.tasks,
+            Pace(cadence, settings.health_check_concurrency),
+            targets=targets,
+            on_models=self.registry.apply_discovered,
+            on_version=self._versioned,
+            on_checked=self.survey.checked,
+            on_returned=self._plane.returned,
+        )
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)

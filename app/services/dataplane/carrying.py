@@ -1,0 +1,150 @@
+"""How is a begun stream carried on, when the server that began it has failed?
+
+What its client has decides whether it can go on and how (``Onward``); another server that can takes over, or one is
+waited for. Where nobody can, the stream ends in an error event that says why.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from typing import TYPE_CHECKING
+
+from app.services.core import retry
+from app.services.core.continuation.endings import closing
+from app.services.core.continuation.judgement import Complete, Impossible
+from app.services.core.plan import plan
+from app.services.core.retry import Failure
+from app.services.core.usage import estimate
+from app.services.dataplane.announcing import Announcing
+from app.services.dataplane.answering import why_not
+
+if TYPE_CHECKING:
+    from app.services.core.errors import GatewayError
+    from app.services.core.plan import Plan
+    from app.services.dataplane.attempt import Attempt
+    from app.services.dataplane.onward import Leg, Onward
+
+__all__ = ["Carrying"]
+
+_logger = logging.getLogger("gateway.plane")
+
+
+class Carrying(Announcing):
+    """The part of an exchange that carries its stream on. The exchange sets it up with its own.
+
+    ``onward``: how its stream goes on when it breaks; None where it can't. ``awaits``: servers whose return it waits
+    for.
+    """
+
+    __slots__ = ("_continuations", "_events", "_queued", "awaits", "onward")
+
+    _continuations: int
+    _events: int
+    _queued: bool
+    awaits: tuple[str, ...]
+    onward: Onward | None
+
+    @property
+    def leg(self) -> Leg | None:
+        """What the next server has to go on with; None for an answer that none has begun."""
+        return self.onward.leg if self.onward is not None else None
+
+    def returned(self, server_id: str) -> None:
+        """A server that was down is well again."""
+        if self.onward is not None:
+            self.onward.returned(server_id)
+
+    def _plan_leg(self, now: float) -> Plan:
+        """Plan among the servers that can go on with what was begun."""
+        plane, onward = self._plane, self.onward
+        shut_out, select = (onward.shut_out, onward.select) if onward is not None else ([], None)
+        return plan(self.seen.model, plane.snapshot, plane.board, shut_out, now, plane.random, select=select)
+
+    def _hope(self, error: GatewayError) -> None:
+        """A begun stream waits for a server that may yet be able to take over, as long as one may be silent."""
+        onward = self.onward
+        hopes = onward.hopes(self._plane.snapshot.routes.get(self.model)) if onward is not None else ()
+        if hopes:
+            self.awaits = hopes
+            self._wait(error, self._plane.limits.idle_ticks)
+        else:
+            self._fail(error, "no other server of this model can go on with an answer")
+
+    def _go_on(self, attempt: Attempt, error: GatewayError) -> None:
+        """Carry a begun stream on elsewhere; end it where that can't be."""
+        onward, limits = self.onward, self._plane.limits
+        if onward is None:
+            self._fail(error, why_not(limits.max_continuations, streamed=self.wants_stream))
+            return
+        verdict = onward.broke(self.body, self.call.path, attempt.candidate)
+        if isinstance(verdict, Impossible):
+            self._fail(error, verdict.reason)
+        elif isinstance(verdict, Complete):
+            self.complete(verdict)
+        elif onward.breaks > limits.max_continuations:
+            self._fail(error, f"it broke {onward.breaks} times")
+        else:
+            self._continuations += 1
+            self._queued = False  # from now on it may wait, however many servers are tried meanwhile
+            self._close_attempt()
+            self.route(after=error)
+
+    def _leg_failed(self, attempt: Attempt, failure: Failure, error: GatewayError) -> None:
+        """Another server did not take over: ask the next one. This draws nothing from the budget of retries."""
+        onward = self.onward
+        if onward is None:  # there is no leg without it
+            self._fail(error)
+            return
+        if failure is Failure.OVERLOADED:
+            attempt.rest_server()  # it is waited for
+        else:
+            onward.shut_out.append(attempt.candidate.server.id)
+            onward.sent += not retry.costs_nothing(failure)
+        if onward.sent >= self._plane.limits.max_attempts:
+            self._fail(error, "the servers that were asked to go on with it did not")
+            return
+        self._close_attempt()
+        self.route(after=error)
+
+    def complete(self, verdict: Complete) -> None:
+        """All of the answer went out; only the end of the stream is missing."""
+        onward = self.onward
+        if onward is None or onward.asked is None or self._done:
+            return
+        delivered = onward.journal.delivered()
+        usage = estimate(len(self.body), delivered.tokens)
+        self.finish_events(closing(onward.asked, delivered, verdict.finish_reason, usage), usage)
+
+    def _delivered_tokens(self) -> int:
+        if self.onward is not None:
+            return self.onward.journal.delivered().tokens
+        return self._events + (self._attempt.events if self._attempt is not None else 0)
+
+    def _take_over(self, attempt: Attempt, leg: Leg) -> None:
+        """Have a server go on with it. Where it is not quite like the one that began, that is said."""
+        crossed = self.onward.crossed(attempt.candidate) if self.onward is not None else ""
+        if crossed:
+            request_id = self.call.request_id.decode("latin-1")
+            _logger.info(
+                "An answer goes on at a server that differs",
+                extra={"request_id": request_id, "server_id": attempt.candidate.server.id, "crossed": crossed},
+            )
+            if self.call.asks_why and self._committed:
+                self._say(b": goes on elsewhere: %b\n" % crossed.encode("ascii", "replace"))
+        if leg.anew:
+            attempt.start()
+        else:
+            attempt.prepare(leg)
+
+    @abstractmethod
+    def route(self, *, after: GatewayError | None = None) -> None:
+        """Make the next attempt."""
+
+    @abstractmethod
+    def _wait(self, after: GatewayError | None, patience_ticks: int) -> None:
+        """Wait for a place."""
+
+    @abstractmethod
+    def _close_attempt(self, *, is_whole: bool = False) -> None:
+        """Give the place on the server back."""

@@ -1,0 +1,68 @@
+"""Why does a request go where it goes? For a client that asks with its request, and for an operator who asks ahead."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from app.services.core.demand import Demand
+from app.services.core.explain import explain
+from app.services.core.plan import Await, Forward, Queue, Refuse
+from app.services.core.route_header import header, header_without_server, passed_over
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from app.services.core.explain import Explanation
+    from app.services.core.plan import Plan
+    from app.services.dataplane.demands import Wish
+    from app.services.dataplane.plane import DataPlane
+
+__all__ = ["foresee", "why"]
+
+_VERDICTS: Final = {Queue: "queued", Await: "waiting", Refuse: "refused"}
+
+
+def why(
+    plane: DataPlane, model: str, verdict: Plan, wish: Wish | None, body_bytes: int, tried: Collection[str]
+) -> bytes:
+    """Say in one line why a request goes where it goes; nothing where nobody has its model.
+
+    Args:
+        plane: with the figures that the verdict was made of: nothing was taken since.
+        model: as the client names it.
+        verdict: what was decided.
+        wish: what the request asks for.
+        body_bytes: how long its body is.
+        tried: the servers that it was sent to before.
+    """
+    route = plane.snapshot.routes.get(model)
+    if route is None:
+        return b""
+    demand = None if wish is None else wish.demand
+    passed = passed_over(route, plane.board, plane.clock(), demand, tried)
+    if isinstance(verdict, Forward):
+        return header(verdict, demand, body_bytes, passed)
+    return header_without_server(_VERDICTS[type(verdict)], demand, passed)
+
+
+def foresee(
+    plane: DataPlane, model: str, prompt_tokens: int, answer_tokens: int, session: str | None, key_id: str
+) -> Explanation:
+    """Say where a request would go now, and why.
+
+    Args:
+        plane: with the figures of this moment.
+        model: as clients name it.
+        prompt_tokens: about how many tokens its prompt has; 0 for a short one.
+        answer_tokens: the most that it asks for; 0 for no limit.
+        session: what it says in ``X-Session-ID``, if anything.
+        key_id: who asks.
+
+    Raises:
+        ModelNotFound: no server has it.
+    """
+    now = plane.clock()
+    homes = plane.demands.session_homes(key_id, model, session, now) if session else ()
+    prompt = max(prompt_tokens, 1) if answer_tokens else prompt_tokens
+    demand = Demand(prompt // 2, prompt, answer_tokens, homes) if prompt or homes else None
+    return explain(model, plane.snapshot, plane.board, now, demand)

@@ -1,0 +1,123 @@
+"""Does a request go to the server that has room for its prompt, or knows its beginning, by both ways in?"""
+
+from __future__ import annotations
+
+import pytest
+
+from app.services.core.types import ModelEntry
+from tests.fakes.house import House, server
+from tests.fakes.model_server import FakeModelServer, serving
+
+TURNS = 12
+LONG = "Some words that everybody says. " * 100
+"""About 800 tokens, too long for 512 and short of 8,192."""
+
+
+def said(*turns: str) -> dict[str, object]:
+    """The messages of a conversation so far."""
+    roles = ("user", "assistant")
+    return {"messages": [{"role": roles[place % 2], "content": turn} for place, turn in enumerate(turns)]}
+
+
+async def test_a_long_prompt_goes_to_the_server_that_holds_it(house: House) -> None:
+    async with serving(FakeModelServer(), FakeModelServer()) as (small, large):
+        house.install(
+            server("small", small.url, ModelEntry("m", "m", 512)),
+            server("large", large.url, ModelEntry("m", "m", 8192)),
+        )
+        for _turn in range(TURNS):
+            answer = await house.chat(**said(LONG))
+            assert answer.headers["x-gateway-server-id"] == "large"
+    assert not small.inference
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_prompt_that_fits_nowhere_gets_the_figures(house: House, *, stream: bool) -> None:
+    async with serving(FakeModelServer(), FakeModelServer()) as (small, other):
+        house.install(
+            server("small", small.url, ModelEntry("m", "m", 512)),
+            server("other", other.url, ModelEntry("roomy", "roomy", 32768)),
+        )
+        answer = await house.chat(stream=stream, **said(LONG * 4))
+    error = answer.json()["error"]
+    assert answer.status_code == 400
+    assert (error["code"], error["param"]) == ("context_length_exceeded", "messages")
+    assert "512" in error["message"]
+    assert "'roomy' (32,768 tokens)" in error["message"]
+    assert not small.inference
+    assert not other.inference
+
+
+async def test_the_member_that_is_too_long_is_named(house: House) -> None:
+    async with serving(FakeModelServer()) as (small,):
+        house.install(server("small", small.url, ModelEntry("m", "m", 512)))
+        for path, member in (("/v1/completions", "prompt"), ("/v1/embeddings", "input")):
+            answer = await house.client.post(path, json={"model": "m", member: LONG * 4})
+            assert answer.status_code == 400
+            assert answer.json()["error"]["param"] == member
+
+
+async def test_an_answer_that_may_be_long_goes_where_it_has_room(house: House) -> None:
+    async with serving(FakeModelServer(), FakeModelServer()) as (small, large):
+        house.install(
+            server("small", small.url, ModelEntry("m", "m", 512)),
+            server("large", large.url, ModelEntry("m", "m", 8192)),
+        )
+        for _turn in range(TURNS):
+            answer = await house.chat(max_tokens=4000)
+            assert answer.headers["x-gateway-server-id"] == "large"
+
+
+async def test_a_session_stays_where_it_began(house: House) -> None:
+    async with serving(*(FakeModelServer() for _place in range(4))) as fakes:
+        house.install(*(server(str(place), fake.url) for place, fake in enumerate(fakes)))
+        served = set()
+        for turn in range(TURNS):
+            answer = await house.chat(headers={"x-session-id": "alpha"}, **said(f"turn {turn}"))
+            served.add(answer.headers["x-gateway-server-id"])
+        assert len(served) == 1
+        others = [await house.chat(headers={"x-session-id": f"other-{turn}"}) for turn in range(4 * TURNS)]
+    assert len({answer.headers["x-gateway-server-id"] for answer in others}) > 1
+
+
+async def test_a_conversation_stays_where_its_beginning_is_known(house: House) -> None:
+    async with serving(*(FakeModelServer() for _place in range(4))) as fakes:
+        house.install(*(server(str(place), fake.url) for place, fake in enumerate(fakes)))
+        turns = [LONG]
+        first = (await house.chat(**said(*turns))).headers["x-gateway-server-id"]
+        for turn in range(TURNS):
+            turns += [f"answer {turn} " * 20, f"question {turn} " * 20]
+            answer = await house.chat(**said(*turns))
+            assert answer.headers["x-gateway-server-id"] == first
+
+
+async def test_home_is_left_when_it_is_gone(house: House) -> None:
+    async with serving(*(FakeModelServer() for _place in range(3))) as fakes:
+        house.install(*(server(str(place), fake.url) for place, fake in enumerate(fakes)))
+        first = (await house.chat(**said(LONG))).headers["x-gateway-server-id"]
+        await fakes[int(first)].stop()
+        answer = await house.chat(**said(LONG, "well", LONG))
+    assert answer.status_code == 200
+    assert answer.headers["x-gateway-server-id"] != first
+
+
+async def test_an_answer_says_on_request_why_it_came_from_there(house: House) -> None:
+    async with serving(FakeModelServer(), FakeModelServer()) as (one, two):
+        house.install(server("s1", one.url), server("s2", two.url))
+        first = await house.chat(headers={"x-gateway-route": "why"}, **said(LONG))
+        second = await house.chat(headers={"x-gateway-route": "why"}, stream=True, **said(LONG, "well", "and?"))
+        silent = await house.chat(**said(LONG))
+    home = first.headers["x-gateway-server-id"]
+    assert second.headers["x-gateway-server-id"] == home
+    assert "prefix" in second.headers["x-gateway-route"]
+    assert home in second.headers["x-gateway-route"]
+    assert "x-gateway-route" not in silent.headers
+
+
+async def test_an_error_says_on_request_why_nobody_was_asked(house: House) -> None:
+    async with serving(FakeModelServer()) as (small,):
+        house.install(server("s1", small.url, ModelEntry("m", "m", 512)))
+        answer = await house.chat(headers={"x-gateway-route": "why"}, **said(LONG * 4))
+    assert answer.status_code == 400
+    assert "context" in answer.headers["x-gateway-route"]
+    assert small.url not in answer.headers["x-gateway-route"]
