@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from app.services.canary import Canary
-from app.services.core.health import Cadence, Thresholds
-from app.services.core.snapshot import build_snapshot
+from app.services.core.checks.health import Cadence, Thresholds
+from app.services.core.choice.snapshot import build_snapshot
 from app.services.core.verification.kinds import Kinds
 from app.services.core.verification.rota import Rota
 from app.services.dataplane.fetch import Fetcher

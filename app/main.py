@@ -20,11 +20,11 @@ from app import __version__
 from app.lifespan import Parts, begin_drain, make_lifespan
 from app.routers.api import create_api
 from app.routers.middleware import Bounds as HttpBounds
-from app.services.core.addresses import AddressPolicy
-from app.services.core.cors import CorsPolicy
+from app.services.core.http.cors import CorsPolicy
+from app.services.core.http.surfaces import PREFIX
+from app.services.core.http.trace_context import TakePart, pass_on
 from app.services.core.keys import KeyRing, mint
-from app.services.core.surfaces import PREFIX
-from app.services.core.trace_context import TakePart, pass_on
+from app.services.core.network.addresses import AddressPolicy
 from app.services.dataplane.asgi import AsgiDoor
 from app.services.dataplane.fetch import Fetcher
 from app.services.dataplane.link import Link, SystemResolver, default_tls_context

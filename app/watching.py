@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
-from app.services.core.request_line import json_lines, text_lines
+from app.services.core.reporting.request_line import json_lines, text_lines
 from app.services.ledger import Ledger
 from app.services.pulse import Lateness
 from app.utils.logger import BatchedLines

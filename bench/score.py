@@ -14,9 +14,10 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 from rich.table import Table
@@ -24,9 +25,9 @@ from rich.table import Table
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from app.services.core.board import Board, Lane
-    from app.services.core.demand import Demand
-    from app.services.core.snapshot import Snapshot
+    from app.services.core.choice.snapshot import Snapshot
+    from app.services.core.live.board import Board, Lane
+    from app.services.core.prompt.demand import Demand
 
     Figures = Mapping[str, Mapping[str, float | None]]
 
@@ -86,12 +87,19 @@ def measure(case: Case, size: int, rounds: int, *, lenient: bool = False) -> flo
 
 
 def _decision(snapshot: Snapshot, board: Board, demand: Demand | None, tried: tuple[str, ...]) -> Callable[[], object]:
-    from app.services.core.plan import plan  # noqa: PLC0415 - of whichever copy is measured
-
+    plan = _part("choice.plan").plan
     random = Random(7).random
     if demand is None:
         return lambda: plan(_MODEL, snapshot, board, tried, NOW, random)
     return lambda: plan(_MODEL, snapshot, board, tried, NOW, random, None, demand)
+
+
+def _part(name: str) -> Any:
+    """Import a part of the core of whichever copy is measured; older ones have no rooms in it."""
+    try:
+        return import_module(f"app.services.core.{name}")
+    except ModuleNotFoundError:
+        return import_module(f"app.services.core.{name.rpartition('.')[2]}")
 
 
 def _timed(decide: Callable[[], object], number: int) -> float:
@@ -103,10 +111,9 @@ def _timed(decide: Callable[[], object], number: int) -> float:
 
 def _pool(case: str, size: int) -> tuple[Snapshot, Board, Demand | None, tuple[str, ...]]:
     """Make the servers of a case, what is known of them, and what is asked."""
-    from app.services.core.board import Board  # noqa: PLC0415 - of whichever copy is measured
-    from app.services.core.snapshot import build_snapshot  # noqa: PLC0415
-    from app.services.core.types import Endpoint, HealthStatus, ModelEntry, Server  # noqa: PLC0415
+    from app.services.core.types import Endpoint, HealthStatus, ModelEntry, Server  # noqa: PLC0415 - of that copy too
 
+    build_snapshot, make_board = _part("choice.snapshot").build_snapshot, _part("live.board").Board
     servers = []
     for place in range(size):
         members: dict[str, object] = {"weight": 1.0 + place % 3} if case == "weights" else {}
@@ -120,7 +127,7 @@ def _pool(case: str, size: int) -> tuple[Snapshot, Board, Demand | None, tuple[s
         endpoint = Endpoint("http", f"server-{place}", 8000)
         server = Server(f"server-{place}", endpoint, tuple(models), health=HealthStatus.HEALTHY, **members)  # type: ignore[arg-type]
         servers.append(server)
-    snapshot, board = build_snapshot(servers), Board()
+    snapshot, board = build_snapshot(servers), make_board()
     board.keep(snapshot.servers)
     for place, server in enumerate(servers):
         _befall(case, place, board.lane(server.id))
@@ -158,12 +165,13 @@ def _trouble(lane: Lane, place: int) -> None:
 def _demand(case: str) -> Demand | None:
     if case not in ("homes", "crowded home", "context", "rare context"):
         return None
-    from app.services.core.demand import Demand, Home  # noqa: PLC0415 - not in every copy that is measured
-
+    demands = _part("prompt.demand")
     if "context" in case:
-        return Demand(least_tokens=10_000, prompt_tokens=20_000, answer_tokens=1_000)
-    homes = Home("server-1", 0, "session"), Home("server-1", 20_000, "prefix")
-    return Demand(homes=homes if case == "crowded home" else homes[1:])
+        demand: Demand = demands.Demand(least_tokens=10_000, prompt_tokens=20_000, answer_tokens=1_000)
+        return demand
+    homes = demands.Home("server-1", 0, "session"), demands.Home("server-1", 20_000, "prefix")
+    at_home: Demand = demands.Demand(homes=homes if case == "crowded home" else homes[1:])
+    return at_home
 
 
 def _figures(sizes: tuple[int, ...], rounds: int, *, lenient: bool) -> dict[str, dict[str, float | None]]:

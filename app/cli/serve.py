@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from app.cli.gateway_process import GatewayServer
     from app.cli.handover_claim import Claim
-    from app.services.core.snapshot import Snapshot
+    from app.services.core.choice.snapshot import Snapshot
     from app.utils.config import Settings
 
 __all__ = ["serve"]

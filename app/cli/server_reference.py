@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 from app.cli.exits import CommandFailed
 from app.cli.server_table import short_id
-from app.services.core.endpoints import parse_endpoint
 from app.services.core.errors import EndpointRefused
+from app.services.core.network.endpoints import parse_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Scope
 
-    from app.services.core.explain import Explanation
+    from app.services.core.choice.explain import Explanation
     from app.services.core.signals import Signals
     from app.services.core.types import Inspection
     from app.services.core.verification.findings import VerificationFinding

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic.config import JsonDict
 
-from app.services.core.peek import MAX_CHOICES, MAX_MODEL_NAME_LENGTH
+from app.services.core.http.peek import MAX_CHOICES, MAX_MODEL_NAME_LENGTH
 
 __all__ = ["ChatRequest", "CompletionRequest", "EmbeddingsRequest", "ModelList", "ModelObject"]
 

@@ -16,7 +16,7 @@ from starlette.datastructures import MutableHeaders
 
 from app.routers.envelope import error_response
 from app.services.core.errors import BodyTooLarge, GatewayError, Internal, RequestTimeout
-from app.services.core.http_rules import ends_connection, judge_head, judge_head_size
+from app.services.core.http.http_rules import ends_connection, judge_head, judge_head_size
 from app.utils.logger import bind_request_id, get_logger
 
 if TYPE_CHECKING:

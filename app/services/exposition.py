@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from app.services.core.board import GAP_BOUNDS_SECONDS
-from app.services.core.tallies import TIME_BOUNDS_SECONDS
+from app.services.core.live.board import GAP_BOUNDS_SECONDS
+from app.services.core.reporting.tallies import TIME_BOUNDS_SECONDS
 from app.services.pulse import LATENESS_BOUNDS_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from app.services.core.board import Board, Lane
-    from app.services.core.snapshot import Snapshot
-    from app.services.core.tallies import Tallies, Tally
+    from app.services.core.choice.snapshot import Snapshot
+    from app.services.core.live.board import Board, Lane
+    from app.services.core.reporting.tallies import Tallies, Tally
     from app.services.pulse import Lateness
 
 __all__ = ["Flow", "families"]

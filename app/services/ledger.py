@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-from app.services.core.tallies import Tallies
+from app.services.core.reporting.tallies import Tallies
 from app.services.exposition import families
 from app.utils.logger import get_logger
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
-    from app.services.core.outcome import Outcome
-    from app.services.core.request_line import LineFormat
+    from app.services.core.reporting.outcome import Outcome
+    from app.services.core.reporting.request_line import LineFormat
     from app.services.exposition import Flow
     from app.services.pulse import Lateness
 
@@ -65,7 +65,7 @@ class Ledger:
     Args:
         lines: the request log.
         flow: the data plane, for what is open now and to know which models and servers are there.
-        format_lines: makes the lines of a batch (``core.request_line``).
+        format_lines: makes the lines of a batch (``core.reporting.request_line``).
         lateness: how late the event loop came to its timers.
         spans: takes the outcomes for traces; None when these are off.
     """

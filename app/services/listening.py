@@ -17,7 +17,7 @@ from app.services.dataplane.wire import own_post_head
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from app.services.core.opening import AnswerHead
+    from app.services.core.answer.opening import AnswerHead
     from app.services.core.types import Endpoint
     from app.services.dataplane.link import Link
 

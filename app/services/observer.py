@@ -11,7 +11,7 @@ from app.utils.logger import get_logger
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from app.services.core.outcome import Outcome
+    from app.services.core.reporting.outcome import Outcome
 
 __all__ = ["Observer"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from app.services.core.breaker import Phase
+from app.services.core.live.breaker import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from app.services.core.board import Board
+    from app.services.core.live.board import Board
     from app.services.core.types import Server
 
 __all__ = ["BoardPlaces"]

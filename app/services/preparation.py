@@ -20,7 +20,7 @@ from app.services.dataplane.onward import Order
 from app.services.engines.identify import engine_named
 
 if TYPE_CHECKING:
-    from app.services.core.snapshot import Candidate
+    from app.services.core.choice.snapshot import Candidate
     from app.services.dataplane.fetch import Posts
     from app.services.dataplane.onward import Leg
 

@@ -4,7 +4,7 @@ Every server has a due time of its own (``agenda``), and nobody waits for anybod
 servers are checked too, so that their state is right when they come back.
 
 Three things bring a check forward: a request that could not connect (``check_soon``), a person (``check_now``), and
-the table in ``core.health`` while a state is changing.
+the table in ``core.checks.health`` while a state is changing.
 
 Two kinds of looks come beside the checks, for traffic: whether a server that fell silent still answers (``answers``),
 and whether one that requests wait for is back (``redial``, ``redials``). What was found is dropped if the server was
@@ -21,8 +21,8 @@ from random import random
 from typing import TYPE_CHECKING, Final
 
 from app.services.agenda import Agenda, Slot
+from app.services.core.checks.health import next_check_in_seconds
 from app.services.core.errors import GatewayError, NotFound
-from app.services.core.health import next_check_in_seconds
 from app.services.core.types import CheckFailure, HealthStatus, Inspection
 from app.services.lookout import Lookout
 from app.services.prober_interface import Looks, Pace, ProbeTarget, Records, Spawns
@@ -34,7 +34,7 @@ from app.utils.logger import get_logger
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-    from app.services.core.health import HealthState
+    from app.services.core.checks.health import HealthState
     from app.services.core.types import DiscoveredModel
     from app.services.pulse import Clock
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from app.services.core.health import Cadence
+from app.services.core.checks.health import Cadence
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Coroutine, Sequence
     from datetime import datetime
 
-    from app.services.core.health import HealthState
+    from app.services.core.checks.health import HealthState
     from app.services.core.types import CheckFailure, Endpoint, Inspection
 
 __all__ = ["Looks", "Pace", "ProbeTarget", "Records", "Spawns"]

@@ -31,14 +31,14 @@ from opentelemetry.trace import (
 from opentelemetry.util.re import parse_env_headers
 
 from app import __version__
-from app.services.core.spans import SpanFacts, span_facts
-from app.services.core.trace_context import is_sampled
+from app.services.core.http.trace_context import is_sampled
+from app.services.core.reporting.spans import SpanFacts, span_facts
 from app.utils.logger import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from app.services.core.outcome import Outcome
+    from app.services.core.reporting.outcome import Outcome
 
 __all__ = ["Collector", "SpanExport"]
 

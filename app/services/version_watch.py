@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping
 
-    from app.services.core.health import HealthState
+    from app.services.core.checks.health import HealthState
     from app.services.prober_interface import Looks, ProbeTarget, Spawns
 
 __all__ = ["VersionWatch"]

@@ -6,10 +6,10 @@ import math
 from typing import TYPE_CHECKING, Protocol
 
 from app.services.core.affinity import Affinity
-from app.services.core.board import Board
-from app.services.core.demand import Demand
-from app.services.core.plan import Forward, plan
-from app.services.core.snapshot import build_snapshot
+from app.services.core.choice.plan import Forward, plan
+from app.services.core.choice.snapshot import build_snapshot
+from app.services.core.live.board import Board
+from app.services.core.prompt.demand import Demand
 from app.services.core.types import Endpoint, HealthStatus, ModelEntry, Server
 from bench.stickiness.trace import MODEL
 

@@ -21,12 +21,12 @@ from app.routers import docs as docs_routes
 from app.routers.api import create_api
 from app.routers.schemas import ChangeServer, HoldRequest, RegisterServer
 from app.services.core import errors
+from app.services.core.answer.usage import Usage
 from app.services.core.errors import GatewayError
-from app.services.core.outcome import Outcome
-from app.services.core.request_line import json_lines
-from app.services.core.surfaces import INFERENCE_PATHS, match
-from app.services.core.tallies import Tallies
-from app.services.core.usage import Usage
+from app.services.core.http.surfaces import INFERENCE_PATHS, match
+from app.services.core.reporting.outcome import Outcome
+from app.services.core.reporting.request_line import json_lines
+from app.services.core.reporting.tallies import Tallies
 from app.services.exposition import families
 from app.services.pulse import Lateness
 from app.utils.config import Settings

@@ -20,7 +20,7 @@ from schemathesis.checks import load_all_checks, not_a_server_error
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from app.routers.api import create_api
-from app.services.core.surfaces import INFERENCE_PATHS
+from app.services.core.http.surfaces import INFERENCE_PATHS
 from tests.fakes.gateway_process import ADMIN_KEY, GatewayProcess, open_gateway
 from tests.fakes.model_server import FakeModelServer, serving
 

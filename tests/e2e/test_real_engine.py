@@ -11,7 +11,7 @@ import pytest
 
 from app.demo.bundled import MODEL_NAME
 from app.demo.model_server import CONTEXT_TOKENS_PER_REQUEST, PARALLEL_REQUESTS
-from app.services.core.addresses import AddressPolicy, parse_endpoint
+from app.services.core.network.addresses import AddressPolicy, parse_endpoint
 from app.services.core.signals import Signals
 from app.services.core.types import DiscoveredModel
 from app.services.dataplane.fetch import Fetcher

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from app.demo.bundled import MODEL_NAME
-from app.services.core.addresses import AddressPolicy, parse_endpoint
-from app.services.core.board import Board
+from app.services.core.live.board import Board
+from app.services.core.network.addresses import AddressPolicy, parse_endpoint
 from app.services.core.types import HealthStatus, ModelEntry, Server
 from app.services.core.verification.asking import Claim, Examined
 from app.services.core.verification.examination import ANSWER_TOKENS, examine

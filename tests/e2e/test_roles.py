@@ -14,7 +14,7 @@ import pytest_asyncio
 from fastapi.routing import iter_route_contexts
 
 from app.routers.api import create_api
-from app.services.core.surfaces import INFERENCE_PATHS
+from app.services.core.http.surfaces import INFERENCE_PATHS
 from tests.fakes.gateway_in_process import ADMIN_KEY, GatewayInProcess, open_in_process
 from tests.fakes.model_server import FakeModelServer, serving
 from tests.fakes.raw_http import exchange, request

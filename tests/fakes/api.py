@@ -12,8 +12,8 @@ from fastapi import FastAPI
 
 from app.routers.api import create_api
 from app.routers.deps import Gateway, Phase
-from app.services.core.board import Board
 from app.services.core.keys import KeyRing, Principal, Role, digest
+from app.services.core.live.board import Board
 from app.services.core.types import Inspection
 from app.services.registry.service import Registry
 from tests.fakes.registry import World, registry_world

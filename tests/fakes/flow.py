@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from app.services.core.board import Board
-from app.services.core.snapshot import EMPTY, Snapshot
+from app.services.core.choice.snapshot import EMPTY, Snapshot
+from app.services.core.live.board import Board
 
 __all__ = ["StillFlow", "StillPool"]
 

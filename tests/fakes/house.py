@@ -13,11 +13,11 @@ from typing import Any
 import httpx2
 import uvicorn
 
-from app.services.core.addresses import AddressPolicy, parse_endpoint
-from app.services.core.cors import CorsPolicy
+from app.services.core.choice.snapshot import build_snapshot
+from app.services.core.http.cors import CorsPolicy
 from app.services.core.keys import KeyRing
-from app.services.core.outcome import Outcome
-from app.services.core.snapshot import build_snapshot
+from app.services.core.network.addresses import AddressPolicy, parse_endpoint
+from app.services.core.reporting.outcome import Outcome
 from app.services.core.types import HealthStatus, ModelEntry, Server
 from app.services.dataplane.asgi import AsgiDoor
 from app.services.dataplane.door import door_factory

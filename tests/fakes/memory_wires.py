@@ -17,9 +17,9 @@ from typing import Any
 import uvicorn
 from uvicorn.server import ServerState
 
-from app.services.core.cors import CorsPolicy
+from app.services.core.choice.snapshot import build_snapshot
+from app.services.core.http.cors import CorsPolicy
 from app.services.core.keys import KeyRing, Principal, Role, digest
-from app.services.core.snapshot import build_snapshot
 from app.services.dataplane.asgi import AsgiDoor
 from app.services.dataplane.descriptors import Descriptors
 from app.services.dataplane.door import door_factory

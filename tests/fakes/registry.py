@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import app.services.registry
-from app.services.core.health import Thresholds
+from app.services.core.checks.health import Thresholds
 from app.services.core.keys import Principal, Role
 from app.services.core.types import CheckFailure, DiscoveredModel, Endpoint, Inspection, Server
 from app.services.registry.book import HealthBook

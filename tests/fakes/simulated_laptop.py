@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from app.services.core.residence import Residence
+from app.services.core.live.residence import Residence
 
 __all__ = ["Gateway", "Job", "SimulatedLaptop", "mean_wait"]
 

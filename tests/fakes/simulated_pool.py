@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from app.services.core.board import Board
-from app.services.core.plan import Await, Forward, Queue, plan
+from app.services.core.choice.plan import Await, Forward, Queue, plan
+from app.services.core.choice.snapshot import Snapshot, build_snapshot
+from app.services.core.live.board import Board
 from app.services.core.retry import Failure, RetryBudget, costs_nothing, may_move_on
-from app.services.core.snapshot import Snapshot, build_snapshot
 from app.services.core.types import Endpoint, HealthStatus, ModelEntry, Server
 
 MODEL = ModelEntry("llama", "llama")

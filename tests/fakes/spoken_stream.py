@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from app.services.core.answer.sse import DONE, events_of
 from app.services.core.continuation.asked import Asked
-from app.services.core.sse import DONE, events_of
 
 __all__ = [
     "HOLDING",

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from app.services.core.classes import ModelClass
-from app.services.core.snapshot import build_snapshot
+from app.services.core.choice.classes import ModelClass
+from app.services.core.choice.snapshot import build_snapshot
 from app.services.core.types import ModelEntry
 from tests.fakes.house import House, server
 from tests.fakes.model_server import FakeModelServer, serving

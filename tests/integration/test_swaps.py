@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import httpx2
 
-from app.services.core.residence import LONGEST_WAIT_SECONDS, Residence
+from app.services.core.live.residence import LONGEST_WAIT_SECONDS, Residence
 from tests.fakes.house import House, open_house, server, until
 from tests.fakes.laptop import Laptop
 from tests.fakes.model_server import serving

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from app.services.canary import Canary
-from app.services.core.addresses import parse_endpoint
-from app.services.core.board import Board
 from app.services.core.continuation.ability import Ability, Rung
 from app.services.core.continuation.asking import Failed
 from app.services.core.errors import EndpointRefused
+from app.services.core.live.board import Board
+from app.services.core.network.addresses import parse_endpoint
 from app.services.core.retry import Failure
 from app.services.core.types import Endpoint, HealthStatus, ModelEntry, Server
 from app.services.dataplane.fetch import AnswerBroken, FetchedAnswer

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from app.services.core.addresses import parse_endpoint
 from app.services.core.continuation.ability import Ability, Rung
+from app.services.core.network.addresses import parse_endpoint
 from app.services.core.types import HealthStatus, ModelEntry, Server
 from app.services.docket import UNTOLD_SECONDS, Docket
 

@@ -11,10 +11,10 @@ import pytest
 from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.services.core.outcome import Outcome
-from app.services.core.request_line import LineFormat
-from app.services.core.snapshot import build_snapshot
-from app.services.core.usage import Usage
+from app.services.core.answer.usage import Usage
+from app.services.core.choice.snapshot import build_snapshot
+from app.services.core.reporting.outcome import Outcome
+from app.services.core.reporting.request_line import LineFormat
 from app.services.ledger import BATCH_OUTCOMES, Ledger
 from app.services.pulse import Lateness
 from tests.fakes.flow import StillFlow
@@ -161,7 +161,7 @@ def test_what_waits_when_the_process_exits_is_written(tmp_path: Path) -> None:
     program = """
 import logging, sys
 from pathlib import Path
-from app.services.core.request_line import text_lines
+from app.services.core.reporting.request_line import text_lines
 from app.services.ledger import Ledger
 from app.services.pulse import Lateness
 from app.utils.logger import BatchedLines, configure_logging

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from app.services.core.addresses import AddressPolicy, parse_endpoint
 from app.services.core.errors import EndpointRefused
+from app.services.core.network.addresses import AddressPolicy, parse_endpoint
 from app.services.core.verification.asking import Told
 from app.services.dataplane.fetch import AnswerBroken
 from app.services.dataplane.link import ConnectFailed, Link, SystemResolver

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from app.services.core.choice.snapshot import Candidate
 from app.services.core.continuation.ability import Ability, Rung
 from app.services.core.continuation.delivered import Delivered, Identity
 from app.services.core.continuation.judgement import Complete
 from app.services.core.continuation.reading import read_asked
 from app.services.core.continuation.request import NotContinuable
-from app.services.core.snapshot import Candidate
 from app.services.core.types import Endpoint, ModelEntry, Server
 from app.services.dataplane.fetch import AnswerBroken, FetchedAnswer
 from app.services.dataplane.onward import Leg, Order

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from app.services.core.checks.health import CheckRecord, HealthState, Thresholds
 from app.services.core.errors import NotFound, StorageUnavailable
-from app.services.core.health import CheckRecord, HealthState, Thresholds
 from app.services.core.types import CheckFailure, DiscoveredModel, Endpoint, HealthStatus, Inspection
 from app.services.prober import Pace, Prober, ProbeTarget
 from app.services.registry.book import HealthBook

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from app.services.core.addresses import AddressPolicy, parse_endpoint
+from app.services.core.checks.health import HealthState
 from app.services.core.errors import EndpointRefused
-from app.services.core.health import HealthState
+from app.services.core.network.addresses import AddressPolicy, parse_endpoint
 from app.services.core.signals import NO_SIGNALS, Signals
 from app.services.core.types import DiscoveredModel, Endpoint, HealthStatus, Inspection
 from app.services.dataplane.fetch import AnswerBroken, FetchedAnswer, Fetcher

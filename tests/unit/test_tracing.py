@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from app.services.core.outcome import Outcome
-from app.services.core.usage import Usage
+from app.services.core.answer.usage import Usage
+from app.services.core.reporting.outcome import Outcome
 
 pytest.importorskip("opentelemetry.sdk", reason="the extra [otel] is not installed")
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status

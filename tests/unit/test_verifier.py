@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from app.services.core.addresses import parse_endpoint
-from app.services.core.board import Board
 from app.services.core.continuation.ability import Ability, Rung
 from app.services.core.errors import EndpointRefused, StorageUnavailable
+from app.services.core.live.board import Board
+from app.services.core.network.addresses import parse_endpoint
 from app.services.core.types import Endpoint, HealthStatus, ModelEntry, Server
 from app.services.core.verification.asking import Look, Lost, Say, Told
 from app.services.core.verification.findings import Subject, Verdict, VerificationFinding

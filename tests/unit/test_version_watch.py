@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 
 import pytest
 
-from app.services.core.health import HealthState
+from app.services.core.checks.health import HealthState
 from app.services.core.types import CheckFailure, Endpoint, HealthStatus, Inspection
 from app.services.prober_interface import ProbeTarget
 from app.services.version_watch import VersionWatch

@@ -32,7 +32,7 @@ class HealthStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a server listens, in canonical form (``core.addresses.parse_endpoint`` makes it).
+    """Where a server listens, in canonical form (``core.network.addresses.parse_endpoint`` makes it).
 
     ``host`` is a lower-case ASCII name (IDNA A-label) or an IP literal without brackets; ``base_path`` is what
     stands before ``/v1``: empty, or ``/prefix`` without a trailing slash.

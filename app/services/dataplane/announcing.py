@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.services.core.loading import patience, turn_words
+from app.services.core.live.loading import patience, turn_words
 from app.services.dataplane.answering import Answering
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import httptools
 
-    from app.services.core.opening import AnswerHead
+    from app.services.core.answer.opening import AnswerHead
 
 __all__ = ["AnswerNotes", "UpstreamListener"]
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
-from app.services.core import retry, sse
+from app.services.core import retry
+from app.services.core.answer import sse
 from app.services.core.continuation.endings import broken
 from app.services.core.errors import GatewayError, Internal, ServerMisbehaved, TooMany
-from app.services.core.outcome import CLIENT_LEFT
+from app.services.core.reporting.outcome import CLIENT_LEFT
 from app.services.dataplane.reception import error_reply
 
 if TYPE_CHECKING:
-    from app.services.core.peek import Peek
-    from app.services.core.usage import Usage
+    from app.services.core.answer.usage import Usage
+    from app.services.core.http.peek import Peek
     from app.services.dataplane.reception import Call
     from app.services.dataplane.sides import ClientSide
 

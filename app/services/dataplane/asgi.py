@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from app.services.core.errors import BodyTooLarge, GatewayError, RequestTimeout
-from app.services.core.http_rules import ends_connection, judge_head_size
+from app.services.core.http.http_rules import ends_connection, judge_head_size
 from app.services.dataplane.patience import Patience, unsent_bytes
 from app.services.dataplane.plane import TICK_SECONDS
 from app.services.dataplane.reception import Call, Reply, error_reply, stranger_reply

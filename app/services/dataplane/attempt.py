@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 
-from app.services.core import sse
-from app.services.core.answers import client_error
-from app.services.core.board import GAP_BOUNDS_SECONDS
+from app.services.core.answer import sse
+from app.services.core.answer.answers import client_error
+from app.services.core.answer.opening import AnswerHead, Events, Failed, Unusable, Whole
+from app.services.core.answer.relay import EventRelay
+from app.services.core.answer.usage import BYTES_PER_TOKEN, Usage, estimate
+from app.services.core.answer.whole_answer import AnswerUnusableError, WholeAnswer, whole_answer
 from app.services.core.continuation.endings import closing
 from app.services.core.continuation.journal import MOST_TEXTS
-from app.services.core.opening import AnswerHead, Events, Failed, Unusable, Whole
-from app.services.core.relay import EventRelay
+from app.services.core.live.board import GAP_BOUNDS_SECONDS
 from app.services.core.retry import Failure, blames_server
-from app.services.core.usage import BYTES_PER_TOKEN, Usage, estimate
-from app.services.core.whole_answer import AnswerUnusableError, WholeAnswer, whole_answer
 from app.services.dataplane.relays import event_relay
 from app.services.dataplane.vigil import Vigil
 
 if TYPE_CHECKING:
-    from app.services.core.snapshot import Candidate
+    from app.services.core.choice.snapshot import Candidate
     from app.services.dataplane.exchange import Exchange
     from app.services.dataplane.plane import DataPlane
 

@@ -11,17 +11,17 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from app.services.core import retry
+from app.services.core.answer.usage import estimate
+from app.services.core.choice.plan import plan
 from app.services.core.continuation.endings import closing
 from app.services.core.continuation.judgement import Complete, Impossible
-from app.services.core.plan import plan
 from app.services.core.retry import Failure
-from app.services.core.usage import estimate
 from app.services.dataplane.announcing import Announcing
 from app.services.dataplane.answering import why_not
 
 if TYPE_CHECKING:
+    from app.services.core.choice.plan import Plan
     from app.services.core.errors import GatewayError
-    from app.services.core.plan import Plan
     from app.services.dataplane.attempt import Attempt
     from app.services.dataplane.onward import Leg, Onward
 

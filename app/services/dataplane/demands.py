@@ -12,19 +12,19 @@ import msgspec
 
 from app.services.core.affinity import Affinity, Trail, mark_session
 from app.services.core.affinity.trail import LEAST_BYTES
-from app.services.core.contexts import CUTTERS, context_of
-from app.services.core.demand import Demand
-from app.services.core.demand_reading import needs_demand, read_demand, teach
-from app.services.core.surfaces import CHAT, COMPLETIONS, STREAMING_PATHS
-from app.services.core.token_rates import TokenRates
+from app.services.core.http.surfaces import CHAT, COMPLETIONS, STREAMING_PATHS
+from app.services.core.prompt.contexts import CUTTERS, context_of
+from app.services.core.prompt.demand import Demand
+from app.services.core.prompt.demand_reading import needs_demand, read_demand, teach
+from app.services.core.prompt.token_rates import TokenRates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
-    from app.services.core.demand import Home
-    from app.services.core.peek import Peek
-    from app.services.core.snapshot import Candidate, Route
-    from app.services.core.usage import Usage
+    from app.services.core.answer.usage import Usage
+    from app.services.core.choice.snapshot import Candidate, Route
+    from app.services.core.http.peek import Peek
+    from app.services.core.prompt.demand import Home
     from app.services.dataplane.reception import Call
 
 __all__ = ["LEAST_BYTES", "Demands", "Wish"]

@@ -19,10 +19,10 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from app.services.core.errors import BodyTooLarge, Internal, RequestInvalid
-from app.services.core.http_rules import judge_head
+from app.services.core.http.http_rules import judge_head
+from app.services.core.http.known_message import KnownMessage
+from app.services.core.http.surfaces import PREFIX
 from app.services.core.keys import digest, extract_credential
-from app.services.core.known_message import KnownMessage
-from app.services.core.surfaces import PREFIX
 from app.services.dataplane.door_call import DoorCall
 from app.services.dataplane.guarded_door import GuardedDoor, judge_target
 from app.services.dataplane.reception import ANONYMOUS, READ_HEADERS, Call, Reply, error_reply

@@ -8,21 +8,21 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
+from app.services.core.answer.forwarding import forwarded_body
 from app.services.core.continuation.judgement import Complete
 from app.services.core.continuation.request import NotContinuable
 from app.services.core.errors import EndpointRefused, RequestInvalid
-from app.services.core.forwarding import forwarded_body
-from app.services.core.peek import peek
+from app.services.core.http.peek import peek
 from app.services.core.retry import Failure
 from app.services.dataplane.link import ConnectFailed, ConnectFailure
 
 if TYPE_CHECKING:
     import asyncio
 
-    from app.services.core.relay import EventRelay
-    from app.services.core.residence import Residence
-    from app.services.core.snapshot import Candidate
-    from app.services.core.whole_answer import WholeAnswer
+    from app.services.core.answer.relay import EventRelay
+    from app.services.core.answer.whole_answer import WholeAnswer
+    from app.services.core.choice.snapshot import Candidate
+    from app.services.core.live.residence import Residence
     from app.services.dataplane.answer_notes import UpstreamListener
     from app.services.dataplane.exchange import Exchange
     from app.services.dataplane.onward import Leg, Order

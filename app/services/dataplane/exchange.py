@@ -11,11 +11,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.services.core import retry
+from app.services.core.answer.usage import Usage, estimate
+from app.services.core.choice.plan import Await, Forward, Queue, plan
 from app.services.core.errors import GatewayError, TooSlow
-from app.services.core.outcome import Outcome
-from app.services.core.plan import Await, Forward, Queue, plan
-from app.services.core.surfaces import STREAMING_PATHS
-from app.services.core.usage import Usage, estimate
+from app.services.core.http.surfaces import STREAMING_PATHS
+from app.services.core.reporting.outcome import Outcome
 from app.services.dataplane.answering import busy
 from app.services.dataplane.attempt import Attempt
 from app.services.dataplane.carrying import Carrying
@@ -24,9 +24,9 @@ from app.services.dataplane.onward import Onward
 from app.services.dataplane.reasons import why
 
 if TYPE_CHECKING:
-    from app.services.core.peek import Peek
+    from app.services.core.choice.snapshot import Candidate
+    from app.services.core.http.peek import Peek
     from app.services.core.retry import Failure
-    from app.services.core.snapshot import Candidate
     from app.services.dataplane.demands import Wish
     from app.services.dataplane.plane import DataPlane
     from app.services.dataplane.reception import Call

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.services.core.http_rules import judge_head_size
+from app.services.core.http.http_rules import judge_head_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

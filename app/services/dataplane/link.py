@@ -14,8 +14,8 @@ import os
 import ssl
 from typing import TYPE_CHECKING, TypeVar, assert_never
 
-from app.services.core.addresses import AddressPolicy, Allowed, Denied, judge_all
 from app.services.core.errors import EndpointRefused
+from app.services.core.network.addresses import AddressPolicy, Allowed, Denied, judge_all
 from app.services.dataplane.connect_failures import ConnectFailed, ConnectFailure, ConnectStage, explain, explain_all
 from app.services.dataplane.descriptors import Descriptors
 from app.services.dataplane.resolver import Resolver, SystemResolver

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
 
-    from app.services.core.outcome import Outcome
+    from app.services.core.reporting.outcome import Outcome
     from app.services.dataplane.patience import Patience
 
 __all__ = ["Observer", "Spawner", "Unread", "Waiting"]

@@ -14,9 +14,9 @@ from app.services.core.continuation.reading import read_asked
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from app.services.core.choice.snapshot import Candidate, Route
     from app.services.core.continuation.asked import Asked
     from app.services.core.continuation.delivered import Delivered
-    from app.services.core.snapshot import Candidate, Route
 
 __all__ = ["Leg", "Onward", "Order", "Preparer", "offers_tools"]
 

@@ -7,15 +7,15 @@ import time
 from random import random
 from typing import TYPE_CHECKING
 
-from app.services.core.board import Board
-from app.services.core.breaker import Phase
+from app.services.core.answer.usage import Usage
+from app.services.core.choice.snapshot import EMPTY, Snapshot, recovered
 from app.services.core.errors import GatewayError
-from app.services.core.loading import SAY_AFTER_SECONDS, SAY_EVERY_SECONDS
-from app.services.core.outcome import Outcome
-from app.services.core.peek import peek
+from app.services.core.http.peek import peek
+from app.services.core.live.board import Board
+from app.services.core.live.breaker import Phase
+from app.services.core.live.loading import SAY_AFTER_SECONDS, SAY_EVERY_SECONDS
+from app.services.core.reporting.outcome import Outcome
 from app.services.core.retry import RetryBudget
-from app.services.core.snapshot import EMPTY, Snapshot, recovered
-from app.services.core.usage import Usage
 from app.services.dataplane.batch import Batch
 from app.services.dataplane.demands import LEAST_BYTES, Demands
 from app.services.dataplane.doubts import Doubts
@@ -28,8 +28,8 @@ from app.services.dataplane.waiting_room import WaitingRoom
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from app.services.core.explain import Explanation
-    from app.services.core.snapshot import Candidate
+    from app.services.core.choice.explain import Explanation
+    from app.services.core.choice.snapshot import Candidate
     from app.services.dataplane.link import Link
     from app.services.dataplane.neighbours import Observer, Spawner, Unread, Waiting
     from app.services.dataplane.onward import Preparer

@@ -17,7 +17,7 @@ from app.services.dataplane.wire import post_head
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from app.services.core.snapshot import Snapshot
+    from app.services.core.choice.snapshot import Snapshot
     from app.services.core.types import Server
 
 __all__ = ["Destination", "Pool"]

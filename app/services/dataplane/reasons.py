@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from app.services.core.demand import Demand
-from app.services.core.explain import explain
-from app.services.core.plan import Await, Forward, Queue, Refuse
-from app.services.core.route_header import header, header_without_server, passed_over
+from app.services.core.choice.explain import explain
+from app.services.core.choice.plan import Await, Forward, Queue, Refuse
+from app.services.core.choice.route_header import header, header_without_server, passed_over
+from app.services.core.prompt.demand import Demand
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from app.services.core.explain import Explanation
-    from app.services.core.plan import Plan
+    from app.services.core.choice.explain import Explanation
+    from app.services.core.choice.plan import Plan
     from app.services.dataplane.demands import Wish
     from app.services.dataplane.plane import DataPlane
 

@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from app.services.core.answers import model_object, models_list
+from app.services.core.answer.answers import model_object, models_list
+from app.services.core.choice.plan import unknown_model
 from app.services.core.errors import GatewayError, MethodNotAllowed, NotAuthenticated, render
-from app.services.core.http_rules import FRAMING_HEADERS, judge_head
+from app.services.core.http.http_rules import FRAMING_HEADERS, judge_head
+from app.services.core.http.proxies import client_address
+from app.services.core.http.surfaces import INFERENCE_PATHS, Inference, ListModels, OneModel, Preflight, match
+from app.services.core.http.trace_context import NO_TRACE, Trace, pass_on
+from app.services.core.http.via import passed_on, pseudonym
 from app.services.core.keys import CREDENTIAL_HEADERS, KeyRing, Principal, Role, extract_credential
-from app.services.core.plan import unknown_model
-from app.services.core.proxies import client_address
-from app.services.core.surfaces import INFERENCE_PATHS, Inference, ListModels, OneModel, Preflight, match
-from app.services.core.trace_context import NO_TRACE, Trace, pass_on
-from app.services.core.via import passed_on, pseudonym
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from ipaddress import IPv4Network, IPv6Network
 
-    from app.services.core.cors import CorsPolicy
-    from app.services.core.known_message import Variation
-    from app.services.core.snapshot import Snapshot
+    from app.services.core.choice.snapshot import Snapshot
+    from app.services.core.http.cors import CorsPolicy
+    from app.services.core.http.known_message import Variation
 
 __all__ = ["ANONYMOUS", "READ_HEADERS", "Call", "Reception", "Reply", "error_reply", "stranger_reply"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from app.services.core.answer.relay import EventRelay
 from app.services.core.continuation.call_hold import CallHold
 from app.services.core.continuation.seam import Seam
-from app.services.core.relay import EventRelay
-from app.services.core.surfaces import COMPLETIONS
+from app.services.core.http.surfaces import COMPLETIONS
 from app.services.dataplane.onward import offers_tools
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from app.services.core.chunks import SIZE_LINES, are_whole_chunks, size_line
-from app.services.core.known_message import KnownMessage
-from app.services.core.opening import READ_HEADERS, AnswerHead
+from app.services.core.answer.opening import READ_HEADERS, AnswerHead
+from app.services.core.http.chunks import SIZE_LINES, are_whole_chunks, size_line
+from app.services.core.http.known_message import KnownMessage
 from app.services.dataplane.answer_notes import AnswerNotes
 
 if TYPE_CHECKING:

@@ -11,14 +11,14 @@ from bisect import bisect_left
 from math import ceil, inf
 from typing import TYPE_CHECKING
 
-from app.services.core.board import GAP_BOUNDS_SECONDS
-from app.services.core.loading import loading_words, patience
-from app.services.core.relay import EventRelay
+from app.services.core.answer.relay import EventRelay
+from app.services.core.live.board import GAP_BOUNDS_SECONDS
+from app.services.core.live.loading import loading_words, patience
 from app.services.core.retry import Failure
 from app.services.dataplane.errand import Errand
 
 if TYPE_CHECKING:
-    from app.services.core.loading import Loading
+    from app.services.core.live.loading import Loading
 
 __all__ = ["Vigil"]
 

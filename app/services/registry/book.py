@@ -13,8 +13,7 @@ from collections import deque
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Protocol
 
-from app.services.core.errors import StorageUnavailable
-from app.services.core.health import (
+from app.services.core.checks.health import (
     CheckRecord,
     HealthState,
     Refused,
@@ -23,7 +22,8 @@ from app.services.core.health import (
     advance,
     event_from,
 )
-from app.services.core.rejections import Rejections
+from app.services.core.checks.rejections import Rejections
+from app.services.core.errors import StorageUnavailable
 from app.services.core.types import CheckFailure, HealthStatus
 from app.utils.logger import get_logger
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from app.services.core.health import Event, Thresholds
+    from app.services.core.checks.health import Event, Thresholds
     from app.services.core.types import Inspection
 
 __all__ = ["HISTORY_LENGTH", "CheckRecord", "HealthBook", "HealthStore"]

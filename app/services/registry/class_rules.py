@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from app.services.core.classes import MAX_MEMBERS
+from app.services.core.choice.classes import MAX_MEMBERS
 from app.services.core.errors import Conflict, FieldsInvalid
 from app.services.registry.specification import MAX_MODEL_NAME_LENGTH
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import uuid4
 
-from app.services.core.classes import ModelClass
+from app.services.core.choice.classes import ModelClass
 from app.services.core.errors import Conflict, NotFound
 from app.services.core.naming.observed import Observation
 from app.services.core.naming.proposals import Proposal, propose

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
+from app.services.core.checks.health import CheckRecord, HealthState, Thresholds, advance, event_from
 from app.services.core.errors import EndpointRefused, ServerUnreachable
-from app.services.core.health import CheckRecord, HealthState, Thresholds, advance, event_from
 from app.services.core.types import CheckFailure, Inspection
 from app.services.registry.specification import Chosen, choose_models
 

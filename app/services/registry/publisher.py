@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from datetime import datetime
 
-    from app.services.core.health import HealthState
+    from app.services.core.checks.health import HealthState
     from app.services.core.types import Server
     from app.services.registry.records import EngineFacts, Findings, ServerRecord
 

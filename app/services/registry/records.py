@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from app.services.core.health import CheckRecord, HealthState
+    from app.services.core.checks.health import CheckRecord, HealthState
 
 __all__ = [
     "NO_FACTS",

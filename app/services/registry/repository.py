@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from app.services.core.checks.health import CheckRecord
 from app.services.core.errors import EndpointRefused
-from app.services.core.health import CheckRecord
 from app.services.registry.records import LoadedServer
 from app.services.registry.rows import (
     finding_of,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from app.services.core.health import HealthState
+    from app.services.core.checks.health import HealthState
     from app.services.registry.records import Finding, ServerRecord
     from app.services.registry.secrets import SecretBox
     from app.utils.database import Database

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from app.services.core.addresses import parse_endpoint
+from app.services.core.checks.health import HealthState
 from app.services.core.continuation.ability import Ability, Rung
-from app.services.core.health import HealthState
+from app.services.core.network.addresses import parse_endpoint
 from app.services.core.types import HealthStatus, ModelEntry
 from app.services.registry.records import Finding, Hold, ServerRecord
 from app.services.registry.secrets import SecretBox, SecretUnreadable

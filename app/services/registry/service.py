@@ -15,8 +15,8 @@ from weakref import WeakValueDictionary
 
 from msgspec import UNSET
 
-from app.services.core.addresses import parse_endpoint
 from app.services.core.errors import Conflict, FieldsInvalid, NotFound
+from app.services.core.network.addresses import parse_endpoint
 from app.services.registry.access import require_operator, require_registrant, require_steering, steers
 from app.services.registry.examination import Inspector, examine, revised
 from app.services.registry.records import NO_HOLD, Hold, ServerRecord

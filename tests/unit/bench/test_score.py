@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from app.services.core.plan import Forward, plan
+from app.services.core.choice.plan import Forward, plan
 from bench import score
 
 

@@ -10,9 +10,9 @@ import pytest
 from msgspec.structs import replace
 
 from app.cli.demo_requests import replace_console, short_line
-from app.services.core.outcome import Outcome
-from app.services.core.request_line import text_lines
-from app.services.core.usage import Usage
+from app.services.core.answer.usage import Usage
+from app.services.core.reporting.outcome import Outcome
+from app.services.core.reporting.request_line import text_lines
 from app.utils.logger import BatchedLines, configure_logging
 
 SERVERS = {"id-1": "http://127.0.0.1:5001", "id-2": "http://127.0.0.1:5002"}

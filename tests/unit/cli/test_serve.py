@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from app.cli.serve import announce
-from app.services.core.endpoints import parse_endpoint
-from app.services.core.snapshot import build_snapshot
+from app.services.core.choice.snapshot import build_snapshot
+from app.services.core.network.endpoints import parse_endpoint
 from app.services.core.types import HealthStatus, Server
 from app.services.registry.tables import SCHEMA_VERSION
 from app.utils.config import load_settings

@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from app.services.core.addresses import parse_endpoint
+from app.services.core.answer.usage import Usage
+from app.services.core.choice.snapshot import Route, build_snapshot
+from app.services.core.http.peek import peek
 from app.services.core.keys import Principal, Role
-from app.services.core.peek import peek
-from app.services.core.snapshot import Route, build_snapshot
+from app.services.core.network.addresses import parse_endpoint
 from app.services.core.types import HealthStatus, ModelEntry, Server
-from app.services.core.usage import Usage
 from app.services.dataplane.demands import LEAST_BYTES, Demands, Wish
 from app.services.dataplane.reception import Call
 

@@ -17,8 +17,8 @@ import pytest
 import trustme
 import uvloop
 
-from app.services.core.addresses import AddressPolicy, parse_endpoint
 from app.services.core.errors import EndpointRefused
+from app.services.core.network.addresses import AddressPolicy, parse_endpoint
 from app.services.dataplane.descriptors import Descriptors
 from app.services.dataplane.link import ConnectFailed, ConnectFailure, Link, default_tls_context
 

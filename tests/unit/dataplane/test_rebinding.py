@@ -10,8 +10,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from app.services.core.addresses import AddressPolicy, Allowed, judge_all, parse_endpoint
 from app.services.core.errors import EndpointRefused
+from app.services.core.network.addresses import AddressPolicy, Allowed, judge_all, parse_endpoint
 from app.services.dataplane.link import ConnectFailed, ConnectFailure, Link
 from tests.fakes.name_server import NameServer, NameServerResolver
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from app.services.core.cors import CorsPolicy
+from app.services.core.choice.snapshot import EMPTY
+from app.services.core.http.cors import CorsPolicy
+from app.services.core.http.known_message import Variation
 from app.services.core.keys import KeyRing
-from app.services.core.known_message import Variation
-from app.services.core.snapshot import EMPTY
 from app.services.dataplane.reception import Call, Reception
 
 KEY = "test-admin-key-0123456789"

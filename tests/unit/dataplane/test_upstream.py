@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.services.core.opening import AnswerHead
+from app.services.core.answer.opening import AnswerHead
 from app.services.dataplane.upstream import MAX_HEAD_BYTES, Upstream
 
 

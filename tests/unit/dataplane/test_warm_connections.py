@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from app.services.core.snapshot import EMPTY, build_snapshot
+from app.services.core.choice.snapshot import EMPTY, build_snapshot
 from tests.fakes.house import server
 from tests.fakes.http_shapes import CHAT, KEY, chat_body, post, raw
 from tests.fakes.memory_wires import ADMIN_KEY, OTHER_KEY, Memory, open_memory

@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from app.services.core.addresses import AddressPolicy, parse_endpoint
+from app.services.core.network.addresses import AddressPolicy, parse_endpoint
 from app.services.core.signals import Signals
 from app.services.core.types import CheckFailure, DiscoveredModel, Inspection
 from app.services.dataplane.fetch import Fetcher

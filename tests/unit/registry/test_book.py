@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from structlog.testing import capture_logs
 
+from app.services.core.checks.health import CheckRecord, HealthState, Thresholds
 from app.services.core.errors import StorageUnavailable
-from app.services.core.health import CheckRecord, HealthState, Thresholds
 from app.services.core.types import CheckFailure, HealthStatus, Inspection
 from app.services.registry import book as book_module
 from app.services.registry.book import HISTORY_LENGTH, HealthBook

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from app.services.core.classes import MAX_MEMBERS, ModelClass
+from app.services.core.choice.classes import MAX_MEMBERS, ModelClass
 from app.services.core.errors import Conflict, FieldsInvalid, GatewayError, NotAllowed, NotFound, StorageUnavailable
 from app.services.core.types import Endpoint, ModelEntry, Server
 from app.services.registry.class_rules import MAX_CLASSES

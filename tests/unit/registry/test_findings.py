@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.services.core.addresses import parse_endpoint
 from app.services.core.continuation.ability import UNJUDGED, Ability, Rung
 from app.services.core.errors import StorageUnavailable
+from app.services.core.network.addresses import parse_endpoint
 from app.services.core.types import DiscoveredModel, ModelEntry
 from app.services.registry.records import Finding, ServerRecord, still_valid
 from app.services.registry.rows import finding_of, finding_row

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from app.services.core.addresses import parse_endpoint
+from app.services.core.checks.health import HealthState
 from app.services.core.continuation.ability import Ability, Rung
-from app.services.core.health import HealthState
+from app.services.core.network.addresses import parse_endpoint
 from app.services.core.types import HealthStatus, ModelEntry, Server
 from app.services.registry.publisher import Publisher
 from app.services.registry.records import NO_FACTS, EngineFacts, Finding, Hold, ServerRecord

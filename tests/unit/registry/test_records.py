@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.services.core.addresses import parse_endpoint
-from app.services.core.health import HealthState
+from app.services.core.checks.health import HealthState
+from app.services.core.network.addresses import parse_endpoint
 from app.services.core.types import HealthStatus, ModelEntry
 from app.services.registry.records import (
     UNREADABLE_KEY,

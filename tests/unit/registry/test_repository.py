@@ -9,9 +9,9 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from app.services.core.addresses import parse_endpoint
+from app.services.core.checks.health import CheckRecord, HealthState
 from app.services.core.errors import StorageUnavailable
-from app.services.core.health import CheckRecord, HealthState
+from app.services.core.network.addresses import parse_endpoint
 from app.services.core.types import HealthStatus, ModelEntry
 from app.services.registry.records import Hold, ServerRecord
 from app.services.registry.repository import HISTORY_LENGTH, EndpointTaken

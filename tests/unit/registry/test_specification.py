@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.services.core.addresses import parse_endpoint
+from app.services.core.network.addresses import parse_endpoint
 from app.services.core.types import DiscoveredModel, Inspection, ModelEntry
 from app.services.registry.records import ServerRecord
 from app.services.registry.specification import (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from app.routers import classes as classes_router
-from app.services.core.classes import ModelClass
+from app.services.core.choice.classes import ModelClass
 from app.services.registry.class_store import ClassStore
 from app.services.registry.classes import ModelClasses
 from tests.fakes.api import USER_KEY, Api

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from app.services.core.board import Board
-from app.services.core.demand import Demand, Home
-from app.services.core.explain import Explanation, explain
-from app.services.core.snapshot import build_snapshot
+from app.services.core.choice.explain import Explanation, explain
+from app.services.core.choice.snapshot import build_snapshot
+from app.services.core.live.board import Board
+from app.services.core.prompt.demand import Demand, Home
 from app.services.core.types import HealthStatus, ModelEntry, Server
 from tests.fakes.api import USER_KEY
 

@@ -20,7 +20,7 @@ from app.services.core.affinity.index import Index
 from app.services.core.affinity.sessions import Sessions
 from app.services.core.affinity.trail import known_bytes, make_trail
 from app.services.core.affinity.work import ANSWER_BYTES, Work
-from app.services.core.demand import Home
+from app.services.core.prompt.demand import Home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence

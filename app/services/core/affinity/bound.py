@@ -14,13 +14,15 @@ is held to 1.27 times its share. Beside the bound, home must have a free place u
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["may_go_home"]
+__all__ = ["ALWAYS_LET_IN", "is_within", "may_go_home"]
 
+ALWAYS_LET_IN: Final = 3
+"""The bound is three at least, this request among them."""
 _FIVE, _FOUR = 5, 4
 """1.25 as whole numbers: a division of them is exact."""
 
@@ -35,8 +37,12 @@ def may_go_home(in_flight: int, others: Iterable[int], cap: int | None) -> bool:
     """
     if cap is not None and in_flight >= cap:
         return False
-    if in_flight < 3:
-        return True  # the bound is three at least
+    if in_flight < ALWAYS_LET_IN:
+        return True
     counts = (*others,)
-    total = sum(counts) + in_flight + 1
-    return in_flight <= 1 - (-_FIVE * total // (_FOUR * (len(counts) + 1)))
+    return is_within(in_flight, sum(counts), len(counts))
+
+
+def is_within(in_flight: int, others: int, count: int) -> bool:
+    """Say whether home is within the bound, its cap apart, where ``count`` others have so many in flight together."""
+    return in_flight <= 1 - (-_FIVE * (others + in_flight + 1) // (_FOUR * (count + 1)))

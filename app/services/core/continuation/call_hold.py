@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from app.services.core.sse import choices_of, events_of, is_done, says_more
+from app.services.core.answer.sse import choices_of, events_of, is_done, says_more
 
 __all__ = ["CallHold", "is_call"]
 

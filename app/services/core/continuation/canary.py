@@ -20,7 +20,7 @@ from app.services.core.continuation.reading import read_asked
 from app.services.core.continuation.rendering import RENDERERS, Rendered, render_request, rendered_body, rendered_in
 from app.services.core.continuation.request import CHATS, NotContinuable, continued_body
 from app.services.core.continuation.trial import FaultError, LostError, TrialInTurn
-from app.services.core.surfaces import COMPLETIONS
+from app.services.core.http.surfaces import COMPLETIONS
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from app.services.core.answer.sse import DONE
 from app.services.core.continuation.members import json_text
 from app.services.core.errors import error_event
-from app.services.core.sse import DONE
 
 if TYPE_CHECKING:
+    from app.services.core.answer.usage import Usage
     from app.services.core.continuation.asked import Asked
     from app.services.core.continuation.delivered import Delivered, Identity
     from app.services.core.errors import GatewayError
-    from app.services.core.usage import Usage
 
 __all__ = ["broken", "closing", "finish_event", "text_event"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from app.services.core.sse import data_of
+from app.services.core.answer.sse import data_of
 
 __all__ = ["Choice", "Delta", "Event", "Figures", "read_event"]
 

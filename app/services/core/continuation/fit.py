@@ -11,20 +11,20 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from app.services.core.answer.usage import BYTES_PER_TOKEN
 from app.services.core.continuation.ability import UNJUDGED, Rung
 from app.services.core.continuation.judgement import spent_tokens
 from app.services.core.continuation.rendering import RENDERERS
 from app.services.core.continuation.request import DEFAULT_LIMITS
 from app.services.core.naming.reading import read_name
-from app.services.core.usage import BYTES_PER_TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from app.services.core.choice.snapshot import Candidate
     from app.services.core.continuation.ability import Ability
     from app.services.core.continuation.asked import Asked
     from app.services.core.continuation.delivered import Delivered
-    from app.services.core.snapshot import Candidate
 
 __all__ = ["Fit", "crossed", "fit", "needed_tokens", "select"]
 

@@ -8,8 +8,8 @@ from typing import Final
 
 import msgspec
 
+from app.services.core.answer.sse import data_of, events_of, has_data, is_done, is_error
 from app.services.core.continuation.events import read_event
-from app.services.core.sse import data_of, events_of, has_data, is_done, is_error
 
 __all__ = ["Broken", "Heard", "Refused", "hear"]
 

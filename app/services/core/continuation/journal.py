@@ -1,9 +1,9 @@
 r"""What went to the client of one streamed answer? It is noted as it goes out, and read when the answer broke.
 
-Nearly all events of a stream differ in one text alone (``core.template``). Of those the text is kept, still escaped,
-and that is all that is done. Other blocks are kept as they are, in order with the texts. Only when all of that has
-grown past ``MOST_UNREAD_BYTES``, or somebody asks, is it read, and what ``Delivered`` needs is kept of it. So a stream
-of usual length that ends well is never read at all.
+Nearly all events of a stream differ in one text alone (``core.answer.template``). Of those the text is kept, still
+escaped, and that is all that is done. Other blocks are kept as they are, in order with the texts. Only when all of that
+has grown past ``MOST_UNREAD_BYTES``, or somebody asks, is it read, and what ``Delivered`` needs is kept of it. So a
+stream of usual length that ends well is never read at all.
 
 Texts stay escaped until somebody asks, so that a character which an engine wrote as two halves (UTF-16 surrogates,
 ``"\ud83d"`` in one event and ``"\ude00"`` in the next) is whole again. A half that stays alone can't be sent on, as
@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from app.services.core.answer.sse import data_of, events_of
 from app.services.core.continuation.delivered import Delivered, Identity
 from app.services.core.continuation.events import Delta, read_event
-from app.services.core.sse import data_of, events_of
 
 if TYPE_CHECKING:
     from app.services.core.continuation.events import Choice, Event

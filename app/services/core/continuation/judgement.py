@@ -16,8 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from app.services.core.answer.usage import BYTES_PER_TOKEN
 from app.services.core.continuation.stops import ends_in_stop
-from app.services.core.usage import BYTES_PER_TOKEN
 
 if TYPE_CHECKING:
     from app.services.core.continuation.asked import Asked

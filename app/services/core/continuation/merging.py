@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from app.services.core.usage import MOST_TOKENS, Usage
+from app.services.core.answer.usage import MOST_TOKENS, Usage
 
 __all__ = ["merged_figures", "merged_usage"]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeGuard
 import msgspec
 
 from app.services.core.continuation.asked import Asked
-from app.services.core.surfaces import COMPLETIONS
+from app.services.core.http.surfaces import COMPLETIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from app.services.core.answer.splice import find_members
 from app.services.core.continuation.judgement import spent_tokens
 from app.services.core.continuation.request import NotContinuable, lowered_limits, without_thinking
-from app.services.core.splice import find_members
-from app.services.core.surfaces import COMPLETIONS
+from app.services.core.http.surfaces import COMPLETIONS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from app.services.core.answer.splice import add_member, find_members, replace_spans
 from app.services.core.continuation.ability import Rung
 from app.services.core.continuation.judgement import spent_tokens
 from app.services.core.continuation.reading import LIMITS, elements, whole_number
-from app.services.core.splice import add_member, find_members, replace_spans
-from app.services.core.surfaces import COMPLETIONS
+from app.services.core.http.surfaces import COMPLETIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from app.services.core.answer.sse import data_of, events_of, has_data, is_done
+from app.services.core.answer.template import Template
 from app.services.core.continuation.choices import ABSENT, as_chat, ends_text, is_first, speaks
 from app.services.core.continuation.delivered import Identity
 from app.services.core.continuation.endings import finish_event, text_event
@@ -29,13 +31,11 @@ from app.services.core.continuation.members import (
 from app.services.core.continuation.merging import merged_figures, merged_usage
 from app.services.core.continuation.repeats import Thoughts, White
 from app.services.core.continuation.stops import StopScan
-from app.services.core.sse import data_of, events_of, has_data, is_done
-from app.services.core.template import Template
 
 if TYPE_CHECKING:
+    from app.services.core.answer.usage import Usage
     from app.services.core.continuation.asked import Asked
     from app.services.core.continuation.delivered import Delivered
-    from app.services.core.usage import Usage
 
 __all__ = ["Seam"]
 

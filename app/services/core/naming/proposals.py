@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
-from app.services.core.classes import MAX_MEMBERS
+from app.services.core.choice.classes import MAX_MEMBERS
 from app.services.core.naming.grouping import Group, grouped
 from app.services.core.naming.observed import Observation, known_names
 from app.services.core.naming.vocabulary import VECTOR_FAMILIES
@@ -18,7 +18,7 @@ from app.services.core.naming.wording import agreement, differences, enumerated,
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from app.services.core.classes import ModelClass
+    from app.services.core.choice.classes import ModelClass
     from app.services.core.naming.observed import Identity, Known
 
 __all__ = ["Proposal", "propose"]

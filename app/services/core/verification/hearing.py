@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from app.services.core.answer.sse import events_of, has_data, is_error
+from app.services.core.answer.usage import read_answer, usage_of_events
 from app.services.core.continuation.events import read_event
-from app.services.core.sse import events_of, has_data, is_error
-from app.services.core.usage import read_answer, usage_of_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

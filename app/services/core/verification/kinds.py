@@ -9,7 +9,7 @@ from app.services.core.naming.reading import read_name
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from app.services.core.classes import ModelClass
+    from app.services.core.choice.classes import ModelClass
 
 __all__ = ["Kinds"]
 

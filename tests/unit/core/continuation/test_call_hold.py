@@ -9,9 +9,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from app.services.core.answer.sse import events_of
 from app.services.core.continuation.call_hold import CallHold, is_call
 from app.services.core.continuation.events import read_event
-from app.services.core.sse import events_of
 
 PING = b": ping\n\n"
 DONE = b"data: [DONE]\n\n"

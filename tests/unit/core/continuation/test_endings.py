@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.services.core import sse
+from app.services.core.answer import sse
+from app.services.core.answer.usage import Usage
 from app.services.core.continuation.asked import Asked
 from app.services.core.continuation.delivered import NOTHING, Delivered, Identity
 from app.services.core.continuation.endings import broken, closing, finish_event, text_event
 from app.services.core.errors import ServerMisbehaved, Unavailable
-from app.services.core.usage import Usage
 from tests.fakes.model_server import EVENT_HEAD, LAST_CHUNK, FakeModelServer, Seen, chunk, serving
 
 IDENTITY = Identity(b'"chatcmpl-1"', b"1700000000", b'"m\\u00e9"')

@@ -7,11 +7,11 @@ from itertools import permutations
 
 import pytest
 
+from app.services.core.choice.snapshot import Candidate
 from app.services.core.continuation.ability import Ability, Rung
 from app.services.core.continuation.asked import Asked
 from app.services.core.continuation.delivered import NOTHING, Delivered
 from app.services.core.continuation.fit import Fit, crossed, fit, needed_tokens, select
-from app.services.core.snapshot import Candidate
 from app.services.core.types import Endpoint, ModelEntry, Server
 
 CHAT, COMPLETION = Asked(chat=True), Asked(chat=False)

@@ -10,14 +10,14 @@ from typing import Any
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from app.services.core.answer.relay import EventRelay
+from app.services.core.answer.sse import data_of, events_of, has_data
+from app.services.core.answer.usage import Usage
 from app.services.core.continuation.endings import closing
 from app.services.core.continuation.journal import Journal
 from app.services.core.continuation.judgement import Anew, Complete, Impossible, judge
 from app.services.core.continuation.seam import Seam
 from app.services.core.continuation.stops import ends_in_stop
-from app.services.core.relay import EventRelay
-from app.services.core.sse import data_of, events_of, has_data
-from app.services.core.usage import Usage
 from tests.fakes.spoken_stream import (
     HOLDING,
     NAIVE,

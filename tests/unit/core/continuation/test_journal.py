@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.services.core.answer.template import Template
 from app.services.core.continuation.delivered import NOTHING, Delivered, Identity
 from app.services.core.continuation.journal import MOST_KEPT_BYTES, MOST_TEXTS, MOST_UNREAD_BYTES, Journal
-from app.services.core.template import Template
 
 HEAD = {"id": "chatcmpl-1", "created": 7, "model": "m"}
 IDENTITY = Identity(b'"chatcmpl-1"', b"7", b'"m"')

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.services.core.answer.sse import data_of, events_of
 from app.services.core.continuation.members import (
     is_bare,
     joined,
@@ -18,7 +19,6 @@ from app.services.core.continuation.members import (
     string_in,
     with_data,
 )
-from app.services.core.sse import data_of, events_of
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

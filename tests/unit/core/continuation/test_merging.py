@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.services.core.answer.usage import MOST_TOKENS, Usage
 from app.services.core.continuation.merging import merged_figures, merged_usage
-from app.services.core.usage import MOST_TOKENS, Usage
 
 NUMBERS = st.integers(0, 10_000)
 

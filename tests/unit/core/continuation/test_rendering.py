@@ -13,7 +13,7 @@ from app.services.core.continuation.delivered import Delivered
 from app.services.core.continuation.reading import read_asked
 from app.services.core.continuation.rendering import Rendered, render_request, rendered_body, rendered_in
 from app.services.core.continuation.request import CHATS, NotContinuable
-from app.services.core.surfaces import COMPLETIONS
+from app.services.core.http.surfaces import COMPLETIONS
 
 MESSAGES = [{"role": "user", "content": "Say \u20ac."}]
 CHAT = {"model": "m", "messages": MESSAGES, "stream": True, "temperature": 0, "tools": [], "logprobs": False}

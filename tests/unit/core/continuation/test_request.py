@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.services.core.answer.splice import MAX_TOKENS
 from app.services.core.continuation.ability import Ability, Rung
 from app.services.core.continuation.delivered import Delivered
 from app.services.core.continuation.reading import read_asked
 from app.services.core.continuation.request import CHATS, NotContinuable, continued_body, text_sent
-from app.services.core.splice import MAX_TOKENS
-from app.services.core.surfaces import COMPLETIONS
+from app.services.core.http.surfaces import COMPLETIONS
 
 FLAGS, TRAILING = Ability(chat=Rung.FLAGS), Ability(chat=Rung.TRAILING)
 TEXT = Ability(text=Rung.TEXT)

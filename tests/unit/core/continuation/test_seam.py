@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from app.services.core import sse
+from app.services.core.answer import sse
+from app.services.core.answer.sse import DONE, PING
+from app.services.core.answer.template import Template
+from app.services.core.answer.usage import Usage
 from app.services.core.continuation.asked import Asked
 from app.services.core.continuation.delivered import NOTHING, Delivered, Identity
 from app.services.core.continuation.seam import Seam
-from app.services.core.sse import DONE, PING
-from app.services.core.template import Template
-from app.services.core.usage import Usage
 
 IDENTITY = Identity(b'"first"', b"1", b'"llama"')
 HELLO = Delivered(IDENTITY, role=True, content="Hello", text_events=2)

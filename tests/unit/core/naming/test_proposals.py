@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.services.core.classes import MAX_MEMBERS, ModelClass
+from app.services.core.choice.classes import MAX_MEMBERS, ModelClass
 from app.services.core.naming.observed import Observation
 from app.services.core.naming.proposals import propose
 

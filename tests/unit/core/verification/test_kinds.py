@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.services.core.classes import ModelClass
+from app.services.core.choice.classes import ModelClass
 from app.services.core.verification.kinds import Kinds
 
 LLAMA = ModelClass("llama", frozenset({"llama3.1:8b", "meta-llama/Llama-3.1-8B-Instruct", "llama-8b-Q4_K_M.gguf"}))

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from app.services.core.addresses import parse_endpoint
 from app.services.core.continuation.ability import Ability, Rung
+from app.services.core.network.addresses import parse_endpoint
 from app.services.core.types import HealthStatus, ModelEntry, Server
 from app.services.core.verification.rota import LEAST_GAP_SECONDS, PATIENCE_SECONDS, Key, Rota
 

@@ -1,0 +1,1 @@
+"""What of a server's answer goes to the client?"""

@@ -1,0 +1,1 @@
+"""What do checks and failures make of a server's health?"""

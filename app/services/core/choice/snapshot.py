@@ -1,0 +1,182 @@
+"""Which servers serve a model right now? The registry, frozen for the request path.
+
+The publisher builds a new snapshot after each change and swaps it whole, so a request sees one consistent state and
+never waits for a lock, a framework or a database. What a choice would have to sort or add up is sorted and added here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from app.services.core.choice.classes import merged
+from app.services.core.choice.tiers import NO_TIER, Tier, even, first_tier, roomy_tiers
+from app.services.core.types import HealthStatus, ModelEntry, Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from app.services.core.choice.classes import ModelClass
+
+__all__ = ["EMPTY", "USUAL_PLACES", "Candidate", "Route", "Snapshot", "build_snapshot", "recovered"]
+
+USUAL_PLACES: Final = 4
+"""How many requests a server is taken to compute at once that does not tell, and whose owner sets no bound."""
+_MOST_PLACES: Final = 1024
+"""What a server says beyond it would only draw load to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One server that may serve one model.
+
+    Attributes:
+        server: the server.
+        model: its entry; ``context_length`` is the one in effect, where the server tells it.
+        warm: whether the model is in its memory, as far as its engine tells.
+        places: how many requests it computes at once: by its own word and its owner's bound, else the usual number.
+        strength: places by weight: how much load is as much for it as one request for another.
+    """
+
+    server: Server
+    model: ModelEntry
+    warm: bool = True
+    places: int = field(init=False, repr=False, compare=False)
+    strength: float = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        places = _places(self.server)
+        object.__setattr__(self, "places", places)
+        object.__setattr__(self, "strength", places * self.server.weight)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """All that is known of one model name.
+
+    ``ready`` may be chosen now, best priority first, and in each priority those first that have the model in memory.
+    ``standby`` holds servers whose state is not known yet: they are tried only when none is ready; ``down`` those that
+    failed their checks and may be back at any time. A server that its owner, the operator or the gateway holds back is
+    in none of them, nor is one that refuses the gateway's key: only somebody's doing brings it back. ``registered``
+    counts every server that has the model, whatever its state; ``context_length`` is the largest that they tell.
+
+    The rest is laid out for the choice. ``tier`` is the first tier of ``ready``; ``even`` how many are in it, if they
+    are equals: between them a draw needs no sums. ``roomy`` has a first tier for each context length among ``ready``,
+    the shortest first; it is None where there are too many.
+    ``least_context`` is the smallest known context of all that may serve, 0 if none is known. ``by_id`` finds a
+    server among ``ready``. ``why`` says why one is taken that was drawn from the tier (``plan.Forward``).
+    """
+
+    name: str
+    ready: tuple[Candidate, ...]
+    standby: tuple[Candidate, ...]
+    down: tuple[Candidate, ...]
+    registered: int
+    context_length: int | None
+    even: int = 0
+    tier: Tier = NO_TIER
+    roomy: tuple[tuple[int, Tier], ...] | None = ()
+    least_context: int = 0
+    by_id: Mapping[str, Candidate] = field(default_factory=dict)
+    why: str = "drawn"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The registry at one moment: servers by id, routes by model name (sorted)."""
+
+    servers: Mapping[str, Server]
+    routes: Mapping[str, Route]
+
+    @property
+    def healthy_servers(self) -> int:
+        """How many servers passed their last checks."""
+        return sum(server.health is HealthStatus.HEALTHY for server in self.servers.values())
+
+
+EMPTY = Snapshot({}, {})
+
+
+def build_snapshot(servers: Iterable[Server], classes: Iterable[ModelClass] = ()) -> Snapshot:
+    """Freeze the registry. Servers whose last check missed a model are left out of that model's route at once.
+
+    Args:
+        servers: all that are registered.
+        classes: what the operator confirmed of models with many names.
+    """
+    by_id = {server.id: server for server in servers}
+    by_model: dict[str, list[Candidate]] = {}
+    for server in by_id.values():
+        for model in server.models:
+            by_model.setdefault(model.name, []).append(_candidate(server, model))
+    routes = merged(by_model, classes)
+    return Snapshot(by_id, {name: _route(name, routes[name]) for name in sorted(routes)})
+
+
+def recovered(before: Snapshot, after: Snapshot) -> list[str]:
+    """Name the servers that were known to be down and are healthy now."""
+    return [
+        server_id
+        for server_id, server in after.servers.items()
+        if server.health is HealthStatus.HEALTHY
+        and server_id in before.servers
+        and before.servers[server_id].health is HealthStatus.UNHEALTHY
+    ]
+
+
+def _candidate(server: Server, model: ModelEntry) -> Candidate:
+    told = next((server.contexts[name] for name in _spellings(server, model) if server.contexts.get(name)), None)
+    if told and told != model.context_length:
+        model = replace(model, context_length=told)
+    loaded = server.loaded
+    warm = loaded is None or any(name in loaded for name in _spellings(server, model))
+    return Candidate(server, model, warm)
+
+
+def _spellings(server: Server, model: ModelEntry) -> tuple[str, ...]:
+    """What a server may call a model when it speaks of it: for Ollama a name without a tag is its ``latest``."""
+    name = model.upstream_name
+    if server.engine != "ollama" or ":" in name.rpartition("/")[2]:
+        return (name,)
+    return name, f"{name}:latest"
+
+
+def _places(server: Server) -> int:
+    known = [count for count in (server.places, server.max_concurrency) if count is not None]
+    return min(max(min(known, default=USUAL_PLACES), 1), _MOST_PLACES)
+
+
+def _route(name: str, candidates: list[Candidate]) -> Route:
+    fit = [candidate for candidate in candidates if _may_serve(candidate)]
+    fit.sort(key=lambda candidate: (-candidate.server.priority, not candidate.warm))
+    ready = _with_health(fit, HealthStatus.HEALTHY)
+    tier = first_tier(ready)
+    return Route(
+        name=name,
+        ready=ready,
+        standby=_with_health(fit, HealthStatus.UNKNOWN),
+        down=_with_health(fit, HealthStatus.UNHEALTHY),
+        registered=len(candidates),
+        context_length=max(_lengths(candidates), default=None),
+        even=even(tier),
+        tier=tier,
+        roomy=roomy_tiers(ready, tier),
+        least_context=min(_lengths(fit), default=0),
+        by_id={candidate.server.id: candidate for candidate in reversed(ready)},
+        why="only" if len(ready) == 1 else "loaded" if tier.spare else "drawn",
+    )
+
+
+def _lengths(candidates: Iterable[Candidate]) -> list[int]:
+    """The context lengths that are known."""
+    return [length for candidate in candidates if (length := candidate.model.context_length)]
+
+
+def _may_serve(candidate: Candidate) -> bool:
+    server = candidate.server
+    is_held_back = server.misconfigured or not server.accepts_work
+    return not is_held_back and candidate.model.upstream_name not in server.missing_models
+
+
+def _with_health(candidates: list[Candidate], health: HealthStatus) -> tuple[Candidate, ...]:
+    return tuple(candidate for candidate in candidates if candidate.server.health is health)

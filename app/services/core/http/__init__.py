@@ -1,0 +1,1 @@
+"""What may a client send, and what does it mean?"""

@@ -1,0 +1,1 @@
+"""How busy and how well is each server right now?"""

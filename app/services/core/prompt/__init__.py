@@ -1,0 +1,1 @@
+"""How long is a prompt, and where does it fit?"""

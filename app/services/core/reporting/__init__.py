@@ -1,0 +1,1 @@
+"""What became of a request, and how is it told?"""

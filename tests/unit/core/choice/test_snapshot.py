@@ -1,0 +1,238 @@
+"""The snapshot: which servers stand where in a model's route."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.services.core.choice.classes import ModelClass
+from app.services.core.choice.snapshot import EMPTY, Candidate, Route, build_snapshot, recovered
+from app.services.core.types import Endpoint, HealthStatus, ModelEntry, Server
+
+LLAMA = ModelEntry("llama", "meta/llama", 4096)
+QWEN = ModelEntry("qwen", "qwen")
+
+
+def server(name: str, *models: ModelEntry, health: HealthStatus = HealthStatus.HEALTHY, **members: object) -> Server:
+    return Server(
+        id=name,
+        endpoint=Endpoint("http", name, 8000),
+        models=models or (LLAMA,),
+        health=health,
+        **members,  # type: ignore[arg-type]
+    )
+
+
+def ids(candidates: tuple[Candidate, ...]) -> list[str]:
+    return [candidate.server.id for candidate in candidates]
+
+
+def test_nothing_registered_is_nothing_served() -> None:
+    assert build_snapshot([]) == EMPTY
+    assert EMPTY.healthy_servers == 0
+
+
+def test_servers_stand_by_health() -> None:
+    snapshot = build_snapshot([server(status.value, health=status) for status in HealthStatus])
+    route = snapshot.routes["llama"]
+    assert (ids(route.ready), ids(route.standby), ids(route.down)) == (["healthy"], ["unknown"], ["unhealthy"])
+    assert route.registered == 3
+    assert snapshot.healthy_servers == 1
+
+
+def test_the_best_priority_comes_first_and_equals_keep_their_order() -> None:
+    servers = [server("a"), server("b", priority=5), server("c", priority=-1), server("d", priority=5), server("e")]
+    assert ids(build_snapshot(servers).routes["llama"].ready) == ["b", "d", "a", "e", "c"]
+
+
+@pytest.mark.parametrize("reason", ["paused", "quarantined", "blocked", "draining", "misconfigured"])
+@pytest.mark.parametrize("health", HealthStatus)
+def test_a_server_that_takes_no_work_is_registered_and_nothing_more(reason: str, health: HealthStatus) -> None:
+    held = server("held", health=health, **{reason: True})
+    route = build_snapshot([held]).routes["llama"]
+    assert (route.ready, route.standby, route.down, route.registered) == ((), (), (), 1)
+
+
+def test_a_missing_model_leaves_its_own_route_only() -> None:
+    snapshot = build_snapshot([server("one", LLAMA, QWEN, missing_models=frozenset({"meta/llama"}))])
+    assert snapshot.routes["llama"].ready == ()
+    assert snapshot.routes["llama"].registered == 1
+    assert ids(snapshot.routes["qwen"].ready) == ["one"]
+
+
+def test_a_candidate_carries_the_name_that_its_server_uses() -> None:
+    other = ModelEntry("llama", "llama3:8b")
+    route = build_snapshot([server("one"), server("two", other)]).routes["llama"]
+    assert [candidate.model.upstream_name for candidate in route.ready] == ["meta/llama", "llama3:8b"]
+
+
+def test_the_longest_context_that_some_server_tells_counts() -> None:
+    entries = [ModelEntry("llama", "a"), ModelEntry("llama", "b", 4096), ModelEntry("llama", "c", 8192)]
+    servers = [server(entry.upstream_name, entry) for entry in entries]
+    assert build_snapshot(servers).routes["llama"].context_length == 8192
+    assert build_snapshot(servers[:1]).routes["llama"].context_length is None
+
+
+def test_models_are_sorted_by_name() -> None:
+    assert list(build_snapshot([server("one", QWEN, LLAMA)]).routes) == ["llama", "qwen"]
+
+
+def test_recovered_are_those_that_were_down_and_are_healthy() -> None:
+    states = [*HealthStatus, None]
+    pairs = [(f"{before}-{after}", before, after) for before in states for after in states]
+    earlier = build_snapshot([server(name, health=before) for name, before, _after in pairs if before])
+    later = build_snapshot([server(name, health=after) for name, _before, after in pairs if after])
+    assert recovered(earlier, later) == ["unhealthy-healthy"]
+    assert recovered(EMPTY, later) == recovered(earlier, EMPTY) == []
+
+
+# -- what is laid out for the choice
+
+
+def route_of(*servers: Server) -> Route:
+    return build_snapshot(servers).routes["llama"]
+
+
+@pytest.mark.parametrize(
+    ("engine", "upstream_name", "loaded", "warm"),
+    [
+        ("vllm", "llama", None, True),
+        ("ollama", "llama", frozenset({"llama"}), True),
+        ("ollama", "llama", frozenset({"llama:latest"}), True),
+        ("ollama", "me/llama", frozenset({"me/llama:latest"}), True),
+        ("ollama", "llama:8b", frozenset({"llama:8b:latest", "llama"}), False),
+        ("ollama", "llama", frozenset({"llama:8b"}), False),
+        ("lmstudio", "llama", frozenset({"llama:latest"}), False),
+        ("ollama", "llama", frozenset(), False),
+    ],
+)
+def test_a_model_is_warm_if_its_server_has_it_or_does_not_tell(
+    engine: str, upstream_name: str, loaded: frozenset[str] | None, warm: bool
+) -> None:
+    route = route_of(server("one", ModelEntry("llama", upstream_name), engine=engine, loaded=loaded))
+    assert route.ready[0].warm is warm
+
+
+def test_in_each_priority_warm_ones_come_first_and_keep_their_order() -> None:
+    cold = frozenset[str]()
+    servers = [server("a", loaded=cold), server("b"), server("c", priority=5, loaded=cold), server("d", priority=5)]
+    route = route_of(*servers, server("e"), server("f", loaded=cold))
+    assert ids(route.ready) == ["d", "c", "b", "e", "a", "f"]
+    assert ids(route.tier.members) == ["d"]
+    assert route.tier.spare is not None
+    assert ids(route.tier.spare.members) == ["c"]
+    assert route.why == "loaded"
+
+
+def test_the_context_in_effect_goes_before_what_was_registered() -> None:
+    one = server("one", contexts={"meta/llama": 2048})
+    two = server("two", ModelEntry("llama", "llama", 4096), engine="ollama", contexts={"llama:latest": 16_384})
+    three = server("three", contexts={"meta/llama": 0, "other": 99})
+    route = route_of(one, two, three)
+    assert [candidate.model.context_length for candidate in route.ready] == [2048, 16_384, 4096]
+    assert (route.least_context, route.context_length) == (2048, 16_384)
+
+
+def test_the_least_context_is_of_those_that_may_serve() -> None:
+    held = server("held", contexts={"meta/llama": 100}, paused=True)
+    down = server("down", contexts={"meta/llama": 1000}, health=HealthStatus.UNHEALTHY)
+    assert route_of(held, down, server("up")).least_context == 1000
+    assert route_of(held).least_context == 0
+    assert route_of(server("unknown", ModelEntry("llama", "llama"))).least_context == 0
+
+
+@pytest.mark.parametrize(
+    ("places", "max_concurrency", "expected"),
+    [
+        (None, None, 4),
+        (None, 9, 9),
+        (3, None, 3),
+        (8, 2, 2),
+        (2, 8, 2),
+        (0, None, 1),
+        (-7, None, 1),
+        (10**40, None, 1024),
+    ],
+)
+def test_places_are_by_the_engines_word_and_the_owners_bound(
+    places: int | None, max_concurrency: int | None, expected: int
+) -> None:
+    candidate = route_of(server("one", places=places, max_concurrency=max_concurrency, weight=0.5)).ready[0]
+    assert (candidate.places, candidate.strength) == (expected, expected * 0.5)
+
+
+def test_only_a_tier_of_equals_is_drawn_from_without_sums() -> None:
+    cold = frozenset[str]()
+    assert route_of(server("a"), server("b"), server("c", priority=-1)).even == 2
+    assert route_of(server("a"), server("b", weight=2.0)).even == 0
+    assert route_of(server("a"), server("b", places=9)).even == 0
+    assert route_of(server("a"), server("b"), server("c", loaded=cold)).even == 0
+    assert route_of(server("a", loaded=cold), server("b", loaded=cold)).even == 0
+    assert route_of(server("a", weight=1.0), server("b", weight=2.5)).tier.marks == (1.0, 3.5)
+
+
+def test_there_is_a_tier_for_each_context_that_holds_those_with_no_less() -> None:
+    entries = {
+        name: ModelEntry("llama", "llama", length) for name, length in (("a", 10), ("b", 30), ("c", 20), ("d", None))
+    }
+    route = route_of(*[server(name, entry, priority=int(name == "a")) for name, entry in entries.items()])
+    assert route.roomy is not None
+    assert [(length, ids(tier.members)) for length, tier in route.roomy] == [(10, ["a"]), (20, ["b", "c"]), (30, ["b"])]
+    alike = route_of(server("a"), server("b"))
+    assert alike.roomy is not None
+    assert alike.roomy[0][1] is alike.tier
+    assert route_of(server("a", entries["d"])).roomy == ()
+    assert (
+        route_of(*[server(str(place), ModelEntry("llama", "llama", 100 + place)) for place in range(17)]).roomy is None
+    )
+
+
+def test_a_class_leads_each_of_its_names_to_all_of_its_servers() -> None:
+    servers = [server("a"), server("b", ModelEntry("llama-8b", "llama:8b"))]
+    snapshot = build_snapshot(servers, [ModelClass("any-llama", frozenset({"llama", "llama-8b"}))])
+    assert list(snapshot.routes) == ["any-llama", "llama", "llama-8b"]
+    for name, route in snapshot.routes.items():
+        assert {candidate.model.upstream_name for candidate in route.ready} == {"meta/llama", "llama:8b"}
+        assert {candidate.model.name for candidate in route.ready} == {name}
+        assert route.even == 2
+
+
+SERVERS = st.lists(
+    st.builds(
+        server,
+        st.sampled_from("abcdefgh"),
+        st.sampled_from([LLAMA, QWEN]),
+        health=st.sampled_from(HealthStatus),
+        priority=st.integers(-2, 2),
+        paused=st.booleans(),
+        blocked=st.booleans(),
+        misconfigured=st.booleans(),
+        missing_models=st.sampled_from([frozenset(), frozenset({"qwen"})]),
+        loaded=st.sampled_from([None, frozenset(), frozenset({"qwen"})]),
+    ),
+    max_size=8,
+)
+
+
+@given(SERVERS)
+def test_every_server_stands_in_its_route_at_most_once(servers: list[Server]) -> None:
+    snapshot = build_snapshot(servers)
+    assert set(snapshot.servers) == {single.id for single in servers}
+    for name, route in snapshot.routes.items():
+        holders = [single for single in snapshot.servers.values() if single.models[0].name == name]
+        standing = [*route.ready, *route.standby, *route.down]
+        assert route.name == name
+        assert route.registered == len(holders) > 0
+        assert sorted(ids(tuple(standing))) == sorted(
+            single.id
+            for single in holders
+            if single.accepts_work
+            and not single.misconfigured
+            and single.models[0].upstream_name not in single.missing_models
+        )
+        for group in (route.ready, route.standby, route.down):
+            ranks = [(candidate.server.priority, candidate.warm) for candidate in group]
+            assert ranks == sorted(ranks, reverse=True)
+        assert set(route.by_id) == set(ids(route.ready))
+        assert route.tier.members == route.ready[: len(route.tier.members)]
