@@ -10,8 +10,8 @@ from pydantic import Field
 
 from app.routers.deps import DOCUMENTED_SCHEMES, Admin
 from app.routers.documented import errors
+from app.routers.model_views import View
 from app.routers.schemas import ModelName, StrictModel
-from app.routers.views import View
 from app.services.core.choice.classes import MAX_MEMBERS
 from app.services.core.errors import Unavailable
 from app.services.core.naming.proposals import Proposal

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from starlette.types import Scope
 
     from app.services.core.choice.explain import Explanation
+    from app.services.core.live.loading import Loading
     from app.services.core.signals import Signals
     from app.services.core.types import Inspection
     from app.services.core.verification.findings import VerificationFinding
@@ -88,6 +89,10 @@ class Board(Protocol):
         """Return the number of requests that run on a server now."""
         ...
 
+    def loading(self, server_id: str) -> tuple[Loading, ...]:
+        """Return the models that a server loads now."""
+        ...
+
 
 class Plane(Protocol):
     """The part of the data plane that pages show."""
@@ -95,6 +100,11 @@ class Plane(Protocol):
     @property
     def board(self) -> Board:
         """The live figures."""
+        ...
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """Monotonic seconds, those that the live figures are kept in."""
         ...
 
     def explain(

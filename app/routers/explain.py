@@ -9,7 +9,8 @@ from pydantic import Field
 
 from app.routers.deps import DOCUMENTED_SCHEMES, Admin, GatewayHere
 from app.routers.documented import errors
-from app.routers.views import EXAMPLE_ID, View
+from app.routers.model_views import View
+from app.routers.views import EXAMPLE_ID
 from app.services.core.http.peek import MAX_MODEL_NAME_LENGTH
 from app.services.registry.access import steers
 

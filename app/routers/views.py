@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from app.services.core.continuation.ability import Rung
+from app.routers.model_views import ModelView, View, model_views
 from app.services.core.types import HealthStatus
-from app.services.core.verification.findings import Subject, Verdict
 from app.services.registry.access import steers
-from app.services.registry.records import Finding, reason_of
+from app.services.registry.records import reason_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from app.routers.deps import Gateway
     from app.services.core.keys import Principal
-    from app.services.core.verification.findings import VerificationFinding
     from app.services.registry.records import ServerRecord
 
 __all__ = [
     "CheckView",
-    "ContinuationView",
     "LoadView",
-    "ModelView",
+    "LoadingView",
     "Registered",
     "ServerDetails",
     "ServerList",
@@ -37,12 +32,6 @@ __all__ = [
 EXAMPLE_ID = "3f0c4a52-8c1e-4c55-9d0b-5a7d0f9c2b11"
 
 
-class View(BaseModel):
-    """An answer. Its fields are all there, always."""
-
-    model_config = ConfigDict(protected_namespaces=(), json_schema_serialization_defaults_required=True)
-
-
 class Registered(View):
     """What a registration answers."""
 
@@ -51,54 +40,6 @@ class Registered(View):
     health_status: HealthStatus = Field(examples=["healthy"])
     models: list[str] = Field(examples=[["llama-3-8b"]])
     engine: str = Field(examples=["llama.cpp"])
-
-
-class ContinuationView(View):
-    """How a model goes on with an answer that broke off elsewhere: found by trying."""
-
-    chat: Rung = Field(description="How chats go on; `none` if they can't.", examples=["continue_final_message"])
-    text: Rung = Field(description="How `/v1/completions` go on; `none` if they can't.", examples=["completions"])
-    reason: str = Field(description="Why it can't, or why it is not known yet; empty where all is well.", examples=[""])
-    thinking_off: bool = Field(description="Whether chats go on only with the model's thinking turned off.")
-    trims: bool = Field(description="Whether white space at the end of what was said so far is lost there.")
-    version: str = Field(description="Of the engine that was tried; empty if it tells none.", examples=["b7531"])
-    probed_at: datetime | None = Field(description="When it was tried; null if no try has come to a verdict yet.")
-
-
-class VerificationView(View):
-    """What was found of one claim. It changes nothing but what is shown."""
-
-    subject: Subject = Field(description="Which claim.", examples=["context"])
-    verdict: Verdict = Field(examples=["ok"])
-    detail: str = Field(description="In words; empty where the figure says it all.", examples=["4096 tokens"])
-    measured: float | None = Field(
-        description="`context`: tokens, `speed`: tokens a second, `first_token`: ms, `canary`: likeness to the nearest "
-        "other server of the model, 0 to 1; null where there is no figure.",
-        examples=[4096],
-    )
-    found_at: datetime
-
-
-class ModelView(View):
-    """One model of a server."""
-
-    name: str = Field(description="What users ask for.", examples=["llama-3-8b"])
-    upstream_name: str = Field(description="What the server calls it.", examples=["meta-llama/Llama-3.1-8B-Instruct"])
-    context_length: int | None = Field(
-        description="In tokens, as listed or registered; null if neither server nor owner told.", examples=[8192]
-    )
-    context_in_effect: int | None = Field(
-        description="In tokens, as the engine runs the model now: a prompt has to fit this one. Null if it does not "
-        "tell, or has the model not in memory; `context_length` counts then.",
-        examples=[8192],
-    )
-    loaded: bool | None = Field(description="Whether it is in memory now; null if the engine does not tell.")
-    capabilities: list[str] = Field(
-        description="What the model can do, as far as the engine tells.", examples=[["chat", "tools"]]
-    )
-    listed: bool = Field(description="Whether the server's last list had it.")
-    continuation: ContinuationView = Field(description="How it takes over answers that broke off elsewhere.")
-    verification: list[VerificationView] = Field(description="Whether it does what it says; empty until it was asked.")
 
 
 class CheckView(View):
@@ -121,6 +62,16 @@ class LoadView(View):
         description="The share of its KV cache in use, 0 to 1; null if it does not tell.", examples=[0.25]
     )
     told_at: datetime = Field(description="When it said so: with its last good health check.")
+
+
+class LoadingView(View):
+    """A model on its way into a server's memory, since a request asked for it."""
+
+    model: str = Field(description="As the server calls it.", examples=["llama3.1:8b"])
+    since: datetime
+    about_seconds: float | None = Field(
+        description="How long a load of it takes there by what was seen before; null if none was.", examples=[40.0]
+    )
 
 
 class ServerView(View):
@@ -162,6 +113,7 @@ class ServerView(View):
         "may not steer it see those that it is registered for.",
         examples=[["meta-llama/Llama-3.1-8B-Instruct"]],
     )
+    loading: list[LoadingView] = Field(description="The models that are being loaded for requests that wait.")
     owner: str | None = Field(description="The id of the key that registered it.", examples=["admin"])
     consecutive_failures: int
     last_checked_at: datetime | None
@@ -212,9 +164,10 @@ def _fields(gateway: Gateway, principal: Principal, record: ServerRecord) -> dic
         "registration_id": record.id,
         "endpoint_url": record.endpoint.url if known else None,
         "models": [model.name for model in record.models],
-        "model_details": _models(gateway, record, known=known),
+        "model_details": model_views(gateway, record, known=known),
         "load": _load(gateway, record.id),
         "loaded_models": _loaded_models(gateway, record, known=known),
+        "loading": _loading(gateway, record.id),
         "health_status": health.status,
         "reason": reason_of(record, health, now) if known else "",
         "consecutive_failures": health.consecutive_failures,
@@ -235,27 +188,6 @@ def _fields(gateway: Gateway, principal: Principal, record: ServerRecord) -> dic
     return fields | {"capabilities": dict(record.capabilities), "metadata": dict(record.metadata)}
 
 
-def _models(gateway: Gateway, record: ServerRecord, *, known: bool) -> list[ModelView]:
-    """Say how a server's models stand."""
-    signals, contexts = gateway.said.signals(record.id), gateway.said.facts(record.id).contexts
-    findings, missing = gateway.registry.findings(record.id), gateway.book.state(record.id).missing_models
-    verified = gateway.verifications.of(record.id)
-    return [
-        ModelView(
-            name=model.name,
-            upstream_name=model.upstream_name,
-            context_length=model.context_length,
-            context_in_effect=contexts.get(model.upstream_name),
-            loaded=None if signals.loaded is None else model.upstream_name in signals.loaded,
-            capabilities=sorted(signals.capabilities.get(model.upstream_name, ())),
-            listed=model.upstream_name not in missing,
-            continuation=_continuation(findings.get(model.upstream_name, Finding()), known=known),
-            verification=_verification(verified.get(model.upstream_name, ()), known=known),
-        )
-        for model in record.models
-    ]
-
-
 def _load(gateway: Gateway, server_id: str) -> LoadView | None:
     """Say how busy an engine is by its own word; None where it has none."""
     signals, told_at = gateway.said.signals(server_id), gateway.said.told_at(server_id)
@@ -266,37 +198,23 @@ def _load(gateway: Gateway, server_id: str) -> LoadView | None:
     return LoadView(running=running, waiting=waiting, places=places, cache_used=cache_used, told_at=told_at)
 
 
+def _loading(gateway: Gateway, server_id: str) -> list[LoadingView]:
+    """Say which models a server loads now."""
+    loads = gateway.plane.board.loading(server_id)
+    now, moment = gateway.now(), gateway.plane.clock()
+    return [
+        LoadingView(
+            model=load.model,
+            since=now - timedelta(seconds=max(moment - load.since, 0.0)),
+            about_seconds=load.about_seconds,
+        )
+        for load in loads
+    ]
+
+
 def _loaded_models(gateway: Gateway, record: ServerRecord, *, known: bool) -> list[str] | None:
     """Name the models in memory; what its owner runs beside what is registered concerns nobody else."""
     loaded = gateway.said.signals(record.id).loaded
     if loaded is None:
         return None
     return sorted(loaded if known else loaded & {model.upstream_name for model in record.models})
-
-
-def _continuation(finding: Finding, *, known: bool) -> ContinuationView:
-    """Say how a model goes on; the reason, which quotes the server, only to those that ``known`` lets read it."""
-    ability = finding.ability
-    return ContinuationView(
-        chat=ability.chat,
-        text=ability.text,
-        reason=ability.reason if known else "",
-        thinking_off=ability.thinking_off,
-        trims=ability.trims,
-        version=ability.version,
-        probed_at=finding.probed_at,
-    )
-
-
-def _verification(findings: Iterable[VerificationFinding], *, known: bool) -> list[VerificationView]:
-    """Say what was found of a model's claims; the words, which quote the server and name others, not to strangers."""
-    return [
-        VerificationView(
-            subject=finding.subject,
-            verdict=finding.verdict,
-            detail=finding.detail if known else "",
-            measured=finding.measured,
-            found_at=finding.found_at,
-        )
-        for finding in findings
-    ]

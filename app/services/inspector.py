@@ -34,6 +34,10 @@ __all__ = ["Inspector", "SmallGet"]
 
 MODELS_PATH: Final = "/v1/models"
 MAX_LIST_BYTES: Final = 4 * 1024 * 1024
+MAX_BRACKETS: Final = 100_000
+"""A list that opens more objects and lists than this would hold up everybody while it is read."""
+_EMPTY_LIST: Final = {"object": "list", "data": None}
+"""How Ollama, as read at 0.33, says that it has no model."""
 MAX_SIDE_BYTES: Final = 64 * 1024
 MAX_VERSION_BYTES: Final = 1024 * 1024
 """SGLang's and llama.cpp's versions stand in an account of all their settings."""
@@ -145,10 +149,14 @@ class Inspector:
         self, endpoint: Endpoint, api_key: str | None, expected: Sequence[str], known: str | None, answer: FetchedAnswer
     ) -> Inspection:
         """Judge an answer with status 200, which proves nothing by itself."""
+        if answer.body.count(b"{") + answer.body.count(b"[") > MAX_BRACKETS:
+            return _bad(answer, "answered with a list of models that is too complex to read")
         try:
             listing = decode(answer.body)
         except NotJson:
             return _bad(answer, f"answered with {_kind_of(answer)}")
+        if listing == _EMPTY_LIST:
+            listing = {"data": []}
         evidence = Evidence(answer.headers, listing)
         if not isinstance(value_at(listing, ("data",)), list):
             return _bad(answer, _not_a_list(evidence, _without_key_in_body(answer, api_key)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ METRICS_KEY = "metrics-key-0123456789"
 class FakePlane:
     def __init__(self) -> None:
         self.board = Board()
+        self.clock = time.monotonic
 
 
 class FakeChecker:

@@ -144,6 +144,12 @@ async def test_a_clean_pass() -> None:
         (answered(b'{"status":"ok"}'), CheckFailure.BAD_ANSWER, "answered with JSON that is not a list of models"),
         (answered(b"[1,2]"), CheckFailure.BAD_ANSWER, "answered with JSON that is not a list of models"),
         (answered(b'{"data":[]}'), CheckFailure.MODEL_MISSING, "lists no model at all"),
+        (answered(b'{"object":"list","data":null}'), CheckFailure.MODEL_MISSING, "lists no model at all"),
+        (
+            answered(b'{"data":[' + b"[]," * 100_001 + b"0]}"),
+            CheckFailure.BAD_ANSWER,
+            "answered with a list of models that is too complex to read",
+        ),
         (answered(b'{"data":[{"id":7},"x"]}'), CheckFailure.MODEL_MISSING, "lists no model at all"),
     ],
 )

@@ -88,6 +88,8 @@ class Server:
     quarantined: bool = False
     blocked: bool = False
     draining: bool = False
+    loading: bool = False
+    """It said that it is still loading its model: it is not ill, and will be back by itself."""
     misconfigured: bool = False
     """It refuses the gateway's key, so it takes no work until somebody changes something."""
     abilities: Mapping[str, Ability] = field(default_factory=dict)

@@ -33,16 +33,14 @@ _logger = logging.getLogger("gateway.plane")
 class Carrying(Announcing):
     """The part of an exchange that carries its stream on. The exchange sets it up with its own.
 
-    ``onward``: how its stream goes on when it breaks; None where it can't. ``awaits``: servers whose return it waits
-    for.
+    ``onward``: how its stream goes on when it breaks; None where it can't.
     """
 
-    __slots__ = ("_continuations", "_events", "_queued", "awaits", "onward")
+    __slots__ = ("_continuations", "_events", "_queued", "onward")
 
     _continuations: int
     _events: int
     _queued: bool
-    awaits: tuple[str, ...]
     onward: Onward | None
 
     @property

@@ -114,7 +114,7 @@ class Exchange(Carrying):
             if not self._awaited:
                 self._queued, self._awaited = False, True  # this wait has a time of its own, once
             self.awaits = verdict.server_ids
-            self._wait(after or verdict.error, limits.return_ticks)
+            self._wait(after or verdict.error, limits.queue_ticks if self._awaits_load() else limits.return_ticks)
         else:
             self._fail(after or verdict.error)
 

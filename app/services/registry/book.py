@@ -207,8 +207,10 @@ class HealthBook:
         self._histories.setdefault(server_id, deque(maxlen=HISTORY_LENGTH)).appendleft(record)
         self._unsaved.add(server_id)
         self._pending.append((server_id, record))
-        if _for_routing(after) != _for_routing(before):
+        has_changed = _for_routing(after) != _for_routing(before)
+        if has_changed:
             _log_transition(server_id, before, after)
+        if has_changed or after.loading is not before.loading:
             self._on_change()
 
     def _keep(self, states: Mapping[str, HealthState], records: list[tuple[str, CheckRecord]]) -> None:

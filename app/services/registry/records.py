@@ -193,6 +193,7 @@ def to_server(
         quarantined=record.quarantined.in_force(now),
         blocked=record.blocked.in_force(now),
         draining=record.draining.in_force(now),
+        loading=health.loading,
         misconfigured=health.misconfigured,
         abilities={name: finding.ability for name, finding in findings.items()},
         places=facts.places,

@@ -109,11 +109,11 @@ def gateway() -> Iterator[SmallGateway]:
 
 @pytest.fixture
 def run(empty_directory: Path) -> Callable[..., Result]:
-    """Run a command in an empty folder; the result has stdout and stderr apart."""
+    """Run a command in an empty folder; the result has stdout and stderr apart. The page is wide."""
     runner = CliRunner()
 
     def call(*arguments: str, stdin: str | None = None, **environment: str) -> Result:
-        result = runner.invoke(build(), list(arguments), input=stdin, env=environment)
+        result = runner.invoke(build(), list(arguments), input=stdin, env={"COLUMNS": "160", **environment})
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return result

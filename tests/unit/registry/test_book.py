@@ -97,6 +97,19 @@ def test_a_refused_dial_to_a_stranger_is_dropped(desk: Desk) -> None:
     assert desk.book.history("gone") == []
 
 
+def test_routing_hears_when_a_server_that_is_down_begins_to_load(desk: Desk) -> None:
+    for second in range(3):
+        desk.book.record("a", MISSED, at(second))
+    before = desk.told
+    loading = Inspection(CheckFailure.LOADING, "loading the model", latency_ms=1.0)
+    with capture_logs() as logs:
+        desk.book.record("a", loading, at(3))
+        desk.book.record("a", loading, at(4))
+    assert desk.book.state("a").loading
+    assert desk.told == before + 1
+    assert logs == []  # its state is what it was
+
+
 def test_a_check_that_could_not_be_made_changes_nothing(desk: Desk) -> None:
     desk.book.record("a", GOOD, at(0))
     before = desk.book.state("a"), desk.book.history("a")

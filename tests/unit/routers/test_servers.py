@@ -10,6 +10,7 @@ import pytest
 
 from app.routers.views import server_view
 from app.services.core.continuation.ability import Ability, Rung
+from app.services.core.live.residence import Residence
 from app.services.core.signals import Signals
 from app.services.core.types import CheckFailure, DiscoveredModel, Inspection
 from app.services.registry.records import EngineFacts, Finding
@@ -586,3 +587,16 @@ async def test_when_the_database_fails_changes_are_503_and_lists_go_on(api):
     error = error_of(await api.client.post(f"/admin/servers/{server_id}/pause"), 503)
     assert error["code"] == "storage_unavailable"
     assert (await api.client.get("/admin/servers")).json()["total"] == 1
+
+
+async def test_a_model_that_is_being_loaded_is_shown_with_about_how_long_it_takes(api):
+    server_id = await api.register()
+    lane = api.gateway.plane.board.lane(server_id)
+    lane.swaps(Residence())
+    assert (await api.client.get(f"/admin/servers/{server_id}")).json()["loading"] == []
+    moment = api.gateway.plane.clock()
+    lane.residence.take("laptop:8b", moment - 12.0)
+    (loading,) = (await api.client.get(f"/admin/servers/{server_id}")).json()["loading"]
+    assert (loading["model"], loading["about_seconds"]) == ("laptop:8b", None)
+    since = datetime.fromisoformat(loading["since"])
+    assert timedelta(seconds=12) <= api.gateway.now() - since < timedelta(seconds=60)

@@ -120,7 +120,7 @@ def _others(
     total = count = 0
     for other in peers:
         server_id = other.server.id
-        if other is home or server_id in tried:
+        if other is home or (tried and server_id in tried):
             continue
         lane = lanes.get(server_id) or board.lane(server_id)
         if lane.closer_look_until <= now and other.strength == strength:

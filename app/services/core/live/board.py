@@ -15,6 +15,7 @@ from app.services.core.live.residence import Residence
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from app.services.core.live.loading import Loading
     from app.services.core.types import Server
 
 __all__ = ["GAP_BOUNDS_SECONDS", "RAMP_LEAST", "RAMP_SECONDS", "SUSPICION_GAPS", "Board", "Lane"]
@@ -42,6 +43,11 @@ class Board:
         """How many requests run on a server now."""
         lane = self.lanes.get(server_id)
         return lane.in_flight if lane else 0
+
+    def loading(self, server_id: str) -> tuple[Loading, ...]:
+        """Which models a server loads now, for requests that wait."""
+        lane = self.lanes.get(server_id)
+        return () if lane is None or lane.residence is None else lane.residence.loading()
 
     def gather(self, model: str, server_id: str) -> None:
         """Note where a model is being loaded."""

@@ -16,7 +16,7 @@ from app.services.core.verification.findings import Judgement, Subject, Verdict
 
 __all__ = ["PROBED", "judge_length", "judge_taken", "named_length", "probe_body", "probe_length"]
 
-PROBED: Final = frozenset({"vllm", "sglang", "unknown"})
+PROBED: Final = frozenset({"vllm", "sglang", "llama-cpp-python", "unknown"})
 """Engines that are asked for more than they claim. The others say what they have, or may not stop when cut off."""
 REFUSING: Final = frozenset({"vllm", "sglang"})
 """Engines that are known to refuse what goes beyond their context: what they take, they have."""
