@@ -5,20 +5,22 @@ What the gateway does not tell, an older one or one whose server's engine tells 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from app.cli.ages import describe_age
+from app.cli.server_findings import finding_rows
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from rich.console import RenderableType
 
 __all__ = [
-    "describe_age",
     "describe_load",
     "holds_of",
     "model_names",
@@ -34,9 +36,6 @@ SHORT_ID_LENGTH: Final = 8
 CHECKS_SHOWN: Final = 10
 _HOLDS: Final = ("blocked", "quarantined", "paused", "draining")
 _STYLES: Final = {"healthy": "green", "unhealthy": "bold red", "unknown": "yellow"}
-_MINUTE_SECONDS: Final = 60
-_HOUR_SECONDS: Final = 3600
-_DAY_SECONDS: Final = 86_400
 _DETAILS: Final = (
     ("Id", "registration_id"),
     ("Endpoint", "endpoint_url"),
@@ -117,6 +116,8 @@ def server_details(server: Mapping[str, Any], now: datetime) -> Table:
             table.add_row(label, Text(_shown(server.get(name))))
     for line in _models_in_detail(server):
         table.add_row("Model", Text(line))
+    for label, text in finding_rows(server, now):
+        table.add_row(label, text)
     for name, value in (server.get("metadata") or {}).items():
         table.add_row(str(name).capitalize(), Text(_shown(value)))
     for check in (server.get("history") or [])[:CHECKS_SHOWN]:
@@ -201,19 +202,6 @@ def _continues(found: Mapping[str, Any]) -> list[str]:
         lead = "not known yet whether it takes over broken answers"
     reason = str(found.get("reason") or "")
     return [f"{lead}: {reason}" if reason else lead]
-
-
-def describe_age(instant: object, now: datetime) -> str:
-    """How long ago an ISO timestamp was, in the largest unit that fits."""
-    try:
-        then = datetime.fromisoformat(str(instant))
-    except ValueError:
-        return "never" if instant is None else str(instant)
-    seconds = max(0.0, (now - (then if then.tzinfo else then.replace(tzinfo=UTC))).total_seconds())
-    for unit_seconds, unit in ((_DAY_SECONDS, "d"), (_HOUR_SECONDS, "h"), (_MINUTE_SECONDS, "min")):
-        if seconds >= unit_seconds:
-            return f"{seconds // unit_seconds:.0f} {unit} ago"
-    return f"{seconds:.0f} s ago"
 
 
 def _shown(value: object) -> str:
