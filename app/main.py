@@ -26,6 +26,7 @@ from app.services.core.http.trace_context import TakePart, pass_on
 from app.services.core.keys import KeyRing, mint
 from app.services.core.network.addresses import AddressPolicy
 from app.services.dataplane.asgi import AsgiDoor
+from app.services.dataplane.demands import Demands
 from app.services.dataplane.fetch import Fetcher
 from app.services.dataplane.link import Link, SystemResolver, default_tls_context
 from app.services.dataplane.plane import TICK_SECONDS, DataPlane
@@ -253,7 +254,7 @@ def _plane(settings: Settings, link: Link, tasks: TaskKeeper, observer: Observer
         preparer=Preparation(Fetcher(link, reception.via)),
         pool_keepalive_ticks=_ticks(settings.upstream_keepalive_seconds),
         retry_ratio=settings.retry_budget_ratio,
-        follows_prefixes=settings.prefix_affinity_enabled,
+        demands=Demands(follows=settings.prefix_affinity_enabled, shared=settings.prefix_affinity_shared),
     )
 
 

@@ -93,6 +93,12 @@ class Observer:
         logger.warning("A server's answer could not be used", request_id=request_id, server_id=server_id, reason=reason)
         self.look_again(server_id)
 
+    def crossed(self, request_id: str, server_id: str, words: str) -> None:
+        """An answer goes on at a server that differs from the one that began it."""
+        logger.info(
+            "An answer goes on at a server that differs", request_id=request_id, server_id=server_id, crossed=words
+        )
+
     def rejected(self, server_id: str, status: int, reason: str = "", *, asked_at: float | None = None) -> None:
         """A server answered a request with 401 or 403: it takes no work until it is given a chance.
 

@@ -197,6 +197,10 @@ class RoutingSettings(BaseSettings):
         default=True,
         description="Whether long prompts and sessions go where their beginning is in the cache, if there is room.",
     )
+    prefix_affinity_shared: Switch = Field(
+        default=False,
+        description="Whether prompts are compared across keys; then one key may find out what another's began with.",
+    )
     verification_enabled: Switch = Field(
         default=True,
         description="Whether servers are asked now and then if they do what they say: one short answer for each model.",

@@ -59,6 +59,7 @@ class Told:
     rejections: list[tuple[str, int]] = field(default_factory=list)
     refused_continuations: list[tuple[str, str]] = field(default_factory=list)
     redials: list[str] = field(default_factory=list)
+    crossings: list[tuple[str, str]] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
     alive: bool = True
     """What a silent server's check will find."""
@@ -84,6 +85,10 @@ class Told:
 
     def continuation_refused(self, server_id: str, upstream_name: str) -> None:
         self.refused_continuations.append((server_id, upstream_name))
+
+    def crossed(self, request_id: str, server_id: str, words: str) -> None:
+        del request_id
+        self.crossings.append((server_id, words))
 
     def redial(self, server_ids: Iterable[str]) -> None:
         self.redials += server_ids

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+
 import pytest
 
-from app.services.core.types import ModelEntry
-from tests.fakes.house import House, server
+from app.services.core.types import HealthStatus, ModelEntry
+from tests.fakes.house import LIMITS, House, open_house, server, until
 from tests.fakes.model_server import FakeModelServer, serving
 
 TURNS = 12
@@ -121,3 +124,41 @@ async def test_an_error_says_on_request_why_nobody_was_asked(house: House) -> No
     assert answer.status_code == 400
     assert "context" in answer.headers["x-gateway-route"]
     assert small.url not in answer.headers["x-gateway-route"]
+
+
+async def test_a_stream_that_was_opened_by_a_comment_says_later_why(house: House) -> None:
+    async with serving(FakeModelServer()) as (fake,):
+        full = server("s1", fake.url, max_concurrency=1)
+        house.install(full)
+        house.plane.board.lane("s1").in_flight = 1
+        asking = asyncio.create_task(house.chat(stream=True, headers={"x-gateway-route": "why"}))
+        await until(lambda: house.plane.queued)
+        house.tick(LIMITS.keepalive_ticks + 1)
+        house.plane.board.lane("s1").in_flight = 0
+        house.tick(1)
+        answer = await asking
+    assert answer.headers["x-gateway-route"] == "queued; passed over: 1 full"
+    assert answer.text.startswith(": ping\n: route: only; server=s1\n")
+
+
+async def test_a_server_that_was_down_is_no_home(house: House) -> None:
+    async with serving(*(FakeModelServer() for _place in range(2))) as fakes:
+        servers = [server(str(place), fake.url) for place, fake in enumerate(fakes)]
+        house.install(*servers)
+        first = int((await house.chat(**said(LONG))).headers["x-gateway-server-id"])
+        away = replace(servers[first], health=HealthStatus.UNHEALTHY)
+        house.install(*(away if place == first else known for place, known in enumerate(servers)))
+        house.install(*servers)
+        answer = await house.chat(headers={"x-gateway-route": "why"}, **said(LONG, "well", "and?"))
+    assert not answer.headers["x-gateway-route"].startswith("prefix")
+
+
+async def test_a_prompt_counts_for_its_own_key_alone() -> None:
+    async with open_house("door", require_auth=False) as house, serving(FakeModelServer(), FakeModelServer()) as fakes:
+        house.install(*(server(str(place), fake.url) for place, fake in enumerate(fakes)))
+        await house.chat(**said(LONG))
+        asked = {"x-gateway-route": "why"}
+        mine = await house.chat(headers=asked, **said(LONG, "well", "and?"))
+        theirs = await house.chat(headers={**asked, "authorization": "Bearer a-stranger"}, **said(LONG, "well", "and?"))
+    assert mine.headers["x-gateway-route"].startswith("prefix")
+    assert "known" not in theirs.headers["x-gateway-route"]

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from structlog.testing import capture_logs
+
 from app.services.observer import Observer
 
 
@@ -74,3 +76,17 @@ async def test_who_does_not_care_for_continuations_is_left_alone() -> None:
     observer.attach(ears, ears, ears)
     observer.continuation_refused("a", "llama")
     assert ears.heard == []
+
+
+def test_a_crossing_is_told_in_the_log_with_its_fields() -> None:
+    with capture_logs() as logs:
+        Observer().crossed("request", "server", "quantization Q4_K_M -> Q8_0")
+    assert logs == [
+        {
+            "event": "An answer goes on at a server that differs",
+            "log_level": "info",
+            "request_id": "request",
+            "server_id": "server",
+            "crossed": "quantization Q4_K_M -> Q8_0",
+        }
+    ]

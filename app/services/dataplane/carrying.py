@@ -6,7 +6,6 @@ waited for. Where nobody can, the stream ends in an error event that says why.
 
 from __future__ import annotations
 
-import logging
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from app.services.dataplane.onward import Leg, Onward
 
 __all__ = ["Carrying"]
-
-_logger = logging.getLogger("gateway.plane")
 
 
 class Carrying(Announcing):
@@ -123,11 +120,7 @@ class Carrying(Announcing):
         """Have a server go on with it. Where it is not quite like the one that began, that is said."""
         crossed = self.onward.crossed(attempt.candidate) if self.onward is not None else ""
         if crossed:
-            request_id = self.call.request_id.decode("latin-1")
-            _logger.info(
-                "An answer goes on at a server that differs",
-                extra={"request_id": request_id, "server_id": attempt.candidate.server.id, "crossed": crossed},
-            )
+            self._plane.crossed(self.call, attempt.candidate, crossed)
             if self.call.asks_why and self._committed:
                 self._say(b": goes on elsewhere: %b\n" % crossed.encode("ascii", "replace"))
         if leg.anew:

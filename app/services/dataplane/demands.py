@@ -47,12 +47,14 @@ class Demands:
 
     Args:
         follows: whether requests go where their beginning is known; what they need of a context counts in any case.
+        shared: whether what one key sent counts for another.
     """
 
-    __slots__ = ("_affinity", "_follows", "_rates", "_turn")
+    __slots__ = ("_affinity", "_follows", "_rates", "_shared", "_turn")
 
-    def __init__(self, *, follows: bool = True) -> None:
+    def __init__(self, *, follows: bool = True, shared: bool = False) -> None:
         self._follows = follows
+        self._shared = shared
         self._affinity = Affinity()
         self._rates = TokenRates()
         self._turn = 0
@@ -75,8 +77,9 @@ class Demands:
             if call.session:
                 session = mark_session(call.principal.key_id, seen.model, call.session)
             if session is not None or size >= LEAST_BYTES:
+                apart = "" if self._shared else call.principal.key_id
                 homes, trail = self._affinity.homes(
-                    seen.model, body, session, now, self._places(route), strength=_strength(route)
+                    seen.model, body, session, now, self._places(route), apart, strength=_strength(route)
                 )
         demand = Demand(homes=homes) if homes else None
         if needs_demand(size, route.least_context or None, seen.answer_tokens):
@@ -101,6 +104,10 @@ class Demands:
         """Name the server that a key's session ran on last, if it is known."""
         mark = mark_session(key_id, model, session.encode())
         return () if mark is None else self._affinity.homes(model, b"", mark, now)[0]
+
+    def forget(self, server_id: str) -> None:
+        """A server was down: as far as anybody knows its cache is empty."""
+        self._affinity.forget(server_id)
 
     def keep(self, server_ids: Container[str]) -> None:
         """Forget servers that are gone."""

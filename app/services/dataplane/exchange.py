@@ -24,10 +24,12 @@ from app.services.dataplane.onward import Onward
 from app.services.dataplane.reasons import why
 
 if TYPE_CHECKING:
+    from app.services.core.choice.plan import Plan
     from app.services.core.choice.snapshot import Candidate
     from app.services.core.http.peek import Peek
     from app.services.core.retry import Failure
     from app.services.dataplane.demands import Wish
+    from app.services.dataplane.onward import Leg
     from app.services.dataplane.plane import DataPlane
     from app.services.dataplane.reception import Call
     from app.services.dataplane.sides import ClientSide
@@ -91,20 +93,9 @@ class Exchange(Carrying):
         else:
             verdict = self._plan_leg(now)
         if self.call.asks_why:
-            self.why = why(plane, self.seen.model, verdict, self.wish, len(self.body), self._tried)
+            self._say_why(verdict)
         if isinstance(verdict, Forward):
-            candidate = verdict.candidate
-            if self.wish is not None:
-                self._work_bytes = plane.demands.went(self.wish, candidate.server.id, now)
-                self._sent_at = now
-            self._queued, self.awaits = self._queued and leg is not None, ()
-            self._tried.append(candidate.server.id)
-            self._attempts += 1
-            self._attempt = attempt = Attempt(self, plane, candidate, now)
-            if leg is None:
-                attempt.start()
-            else:
-                self._take_over(attempt, leg)
+            self._forward(verdict.candidate, leg, now)
         elif isinstance(verdict, Queue):
             self.awaits = ()
             self._wait(after, self._queue_ticks() if leg is None else limits.idle_ticks)
@@ -117,6 +108,29 @@ class Exchange(Carrying):
             self._wait(after or verdict.error, limits.queue_ticks if self._awaits_load() else limits.return_ticks)
         else:
             self._fail(after or verdict.error)
+
+    def _forward(self, candidate: Candidate, leg: Leg | None, now: float) -> None:
+        """Send it to this server."""
+        plane = self._plane
+        if self.wish is not None:
+            self._work_bytes = plane.demands.went(self.wish, candidate.server.id, now)
+            self._sent_at = now
+        self._queued, self.awaits = self._queued and leg is not None, ()
+        self._tried.append(candidate.server.id)
+        self._attempts += 1
+        self._attempt = attempt = Attempt(self, plane, candidate, now)
+        if leg is None:
+            attempt.start()
+        else:
+            self._take_over(attempt, leg)
+
+    def _say_why(self, verdict: Plan) -> None:
+        """Keep for the answer's head why it goes there; say it in the stream where that has gone out."""
+        is_taken = isinstance(verdict, Forward)
+        if is_taken or not self._committed:
+            self.why = why(self._plane, self.seen.model, verdict, self.wish, len(self.body), self._tried)
+        if is_taken and self._committed:
+            self._say(b": route: %b\n" % self.why)
 
     def _wait(self, after: GatewayError | None, patience_ticks: int) -> None:
         """Wait for a place. What an earlier attempt failed of is kept: the client hears it if none comes free."""

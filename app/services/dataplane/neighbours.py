@@ -31,6 +31,9 @@ class Observer(Protocol):
     def rejected(self, server_id: str, status: int, *, asked_at: float) -> None:
         """A server refuses the gateway's key. ``asked_at``: monotonic, when the request was sent."""
 
+    def crossed(self, request_id: str, server_id: str, words: str) -> None:
+        """An answer goes on at a server that differs from the one that began it, in these words."""
+
     def continuation_refused(self, server_id: str, upstream_name: str) -> None:
         """A server would not go on with an answer, though it was found to be able to."""
 

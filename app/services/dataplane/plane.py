@@ -59,7 +59,7 @@ class DataPlane:
         preparer: Preparer,
         pool_keepalive_ticks: int,
         retry_ratio: float,
-        follows_prefixes: bool = True,
+        demands: Demands | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         draw: Callable[[], float] = random,
@@ -82,7 +82,7 @@ class DataPlane:
         self.budget = RetryBudget(retry_ratio)
         self.pool = Pool(pool_keepalive_ticks, observer.look_again)
         self.batch = Batch()
-        self.demands = Demands(follows=follows_prefixes)
+        self.demands = demands or Demands()
         self.descriptors = link.descriptors
         self.waiting: set[Waiting] = set()
         self.unread: dict[Unread, Patience] = {}
@@ -116,6 +116,7 @@ class DataPlane:
         self.board.keep(snapshot.servers)
         self.demands.keep(snapshot.servers)
         for server_id in back:
+            self.demands.forget(server_id)
             self.board.lane(server_id).returned(self.clock())
             self._tell_waiting(server_id)
         self._queue.place_freed(for_all=True)
@@ -215,6 +216,10 @@ class DataPlane:
     def rejected(self, server_id: str, status: int, asked_at: float) -> None:
         """Report that a server refuses our key."""
         self._observer.rejected(server_id, status, asked_at=asked_at)
+
+    def crossed(self, call: Call, candidate: Candidate, words: str) -> None:
+        """Report that an answer goes on at a server that differs from the one that began it."""
+        self._observer.crossed(call.request_id.decode("latin-1"), candidate.server.id, words)
 
     def continuation_refused(self, candidate: Candidate) -> None:
         """Report that a server would not go on with an answer."""

@@ -44,6 +44,7 @@ DEFAULTS = {
     "stall_suspect_seconds": 3.0,
     "model_load_timeout_seconds": 300.0,
     "prefix_affinity_enabled": True,
+    "prefix_affinity_shared": False,
     "verification_enabled": True,
     "verification_interval_seconds": 86400.0,
     "max_attempts": 3,
