@@ -1,14 +1,15 @@
 """Who is tried, and when, for how it goes on with an answer that broke?
 
 At once in the background: a server that is new, whose models, endpoint or engine's version changed, that would not go
-on with an answer of a client's, and at the start whatever the database does not know. Few at a time, and never beyond
-what a server takes. A fault decides nothing and counts against nobody: it is tried again later, and at once when the
-server is back.
+on with an answer of a client's, and at the start whatever the database does not know. Few at a time, never beyond what
+a server takes, and never so that it puts a model out of memory (``docket``, ``places``). A fault decides nothing and
+counts against nobody: it is tried again later, and at once when the server is back.
 """
 
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
 from random import random
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -74,11 +75,11 @@ class Keeps(Protocol):
 class Places(Protocol):
     """What a server takes; ``places.BoardPlaces`` is the one."""
 
-    def has_room(self, server: Server, /) -> bool:
-        """Whether one more request may go there now."""
+    def has_room(self, server: Server, upstream_name: str, /, *, may_load: bool = False) -> bool:
+        """Whether one more request for a model may go there now."""
 
-    def hold(self, server_id: str, /) -> AbstractContextManager[None]:
-        """Take one of its places for a while."""
+    def hold(self, server_id: str, upstream_name: str, /) -> AbstractContextManager[Callable[[], None]]:
+        """Take one of its places for a request; what this yields is to be told of a good answer."""
 
 
 class Spawns(Protocol):
@@ -123,7 +124,7 @@ class Canary:
         self._enabled = enabled
         self._clock = clock or SystemClock()
         self._draw = draw
-        self._docket = Docket(places.has_room)
+        self._docket = Docket(self._has_room)
         self._versions: dict[str, str] = {}
         self._trials: dict[Case, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
@@ -232,7 +233,7 @@ class Canary:
         await self._wait_for_room(case)
         server = case.server
         try:
-            with self._places.hold(server.id):
+            with self._places.hold(server.id, case.upstream_name) as answered:
                 answer = await self._posts.post(
                     server.endpoint,
                     ask.path,
@@ -241,15 +242,20 @@ class Canary:
                     timeout_seconds=ANSWER_SECONDS,
                     limit_bytes=MAX_ANSWER_BYTES,
                 )
+                if answer.status == HTTPStatus.OK:
+                    answered()
         except EndpointRefused as error:
             return Failed(error.message)
         except (ConnectFailed, AnswerBroken) as error:
             return Failed(error.reason)
         return Answered(answer.status, _without_key(answer.body, server.api_key))
 
+    def _has_room(self, case: Case) -> bool:
+        return self._places.has_room(case.server, case.upstream_name, may_load=case.may_load)
+
     async def _wait_for_room(self, case: Case) -> None:
         until = self._clock.monotonic() + PATIENCE_SECONDS
-        while not self._places.has_room(case.server):
+        while not self._has_room(case):
             if not may_be_tried(case.server) or self._clock.monotonic() >= until:
                 raise _PutOffError
             await self._clock.wait(asyncio.Event(), ROOM_SECONDS)

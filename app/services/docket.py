@@ -2,8 +2,11 @@
 
 A model is tried as long as nobody knows how its chats or its completions go on, or when what was found is in doubt.
 A server that is not healthy, or that its owner, the gateway or the operator let no work to, is left alone until it is
-back; one is tried with one model at a time. Where a trial would put another model out of memory it waits until somebody
-has asked for this one.
+back; one is tried with one model at a time.
+
+On a server that swaps models one is tried while it is in memory: a trial loads nothing that nobody asked for. The only
+model of a server is loaded for its first trial where nothing else is in memory, for else nobody would know of it before
+its first clients do. Engines that never tell what is in memory are tried after a while with all their models.
 
 All times are seconds of one monotonic clock, handed in by the caller.
 """
@@ -16,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from app.services.core.continuation.ability import UNJUDGED, Rung
 from app.services.core.types import HealthStatus
+from app.services.places import tells_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -30,7 +34,7 @@ DOUBT_GAP_SECONDS: Final = 60.0
 """What was found is doubted at most this often."""
 
 UNTOLD_SECONDS: Final = 30.0
-"""How long it is waited for what a server that swaps models has in memory; many never tell."""
+"""How long it is waited for what a server that swaps models has in memory; some never tell."""
 
 Key = tuple[str, str]
 """A server's id, and what it calls the model."""
@@ -75,16 +79,23 @@ class Case:
         """Whether there is something to find out."""
         return self.doubted or _is_unjudged(self.ability)
 
+    @property
+    def may_load(self) -> bool:
+        """Whether trying it may load it: the only model of a server, for its first try, into an empty memory."""
+        is_first = _is_unjudged(self.ability) and not self.faults
+        return is_first and len(_names(self.server)) == 1 and not self.server.loaded
+
 
 class Docket:
     """All models that are to be tried.
 
     Args:
-        has_room: whether a server could take one more request.
+        has_room: whether one more request for a model could go to its server.
     """
 
-    def __init__(self, has_room: Callable[[Server], bool]) -> None:
+    def __init__(self, has_room: Callable[[Case], bool]) -> None:
         self._has_room = has_room
+        self._untold_since: dict[str, float] = {}
         self._servers: dict[str, Server] = {}
         self._cases: dict[Key, Case] = {}
         self._running: set[Case] = set()
@@ -100,17 +111,19 @@ class Docket:
         before, known = self._servers, self._cases
         self._servers = {server.id: server for server in servers}
         self._cases = {}
+        untold = filter(_is_untold, self._servers.values())
+        self._untold_since = {server.id: self._untold_since.get(server.id, now) for server in untold}
         for server in self._servers.values():
             earlier = before.get(server.id)
             is_same = earlier is not None and _identity(earlier) == _identity(server)
             is_back = earlier is not None and may_be_tried(server) and not may_be_tried(earlier)
-            for name in {model.upstream_name for model in server.models} - server.missing_models:
+            for name in _names(server) - server.missing_models:
                 case = known.get((server.id, name)) if is_same else None
                 if case is not None:
                     case.server = server
                     case.due = now if is_back else case.due
                 elif _is_unjudged(server.abilities.get(name, UNJUDGED)):
-                    case = Case(server, name, now + (UNTOLD_SECONDS if _is_untold(server) else 0.0))
+                    case = Case(server, name, now)
                 if case is not None and (case.running or case.is_wanted):
                     self._cases[case.key] = case
         self._doubted_at = {key: when for key, when in self._doubted_at.items() if key[0] in self._servers}
@@ -121,7 +134,7 @@ class Docket:
         server = self._servers.get(server_id)
         if server is None or now < self._doubted_at.get(key, -math.inf) + DOUBT_GAP_SECONDS:
             return False
-        if upstream_name not in {model.upstream_name for model in server.models} - server.missing_models:
+        if upstream_name not in _names(server) - server.missing_models:
             return False
         case = self._cases.setdefault(key, Case(server, upstream_name, now))
         if not case.running:
@@ -139,10 +152,10 @@ class Docket:
     def take(self, now: float, most: int) -> Iterator[Case]:
         """Yield the models to be tried now; each is running from here on. At most ``most`` run at a time."""
         busy = {case.server.id for case in self._running}
-        for case in sorted(self._waiting(), key=lambda case: case.due):
-            if len(self._running) >= most or case.due > now:
+        for case in sorted(self._waiting(), key=self._ready_at):
+            if len(self._running) >= most or self._ready_at(case) > now:
                 return
-            if case.server.id not in busy and self._has_room(case.server):
+            if case.server.id not in busy and self._has_room(case):
                 busy.add(case.server.id)
                 case.running = True
                 self._running.add(case)
@@ -164,13 +177,17 @@ class Docket:
     def next_due(self) -> float:
         """When the next one's time comes, or came if it waits for a place; infinite where nothing waits."""
         busy = {case.server.id for case in self._running}
-        return min((case.due for case in self._waiting() if case.server.id not in busy), default=math.inf)
+        return min((self._ready_at(case) for case in self._waiting() if case.server.id not in busy), default=math.inf)
+
+    def _ready_at(self, case: Case) -> float:
+        """Say when a model may be tried at the earliest: not before its server had time to tell what is in memory."""
+        return max(case.due, self._untold_since.get(case.server.id, -math.inf) + UNTOLD_SECONDS)
 
     def _waiting(self) -> Iterator[Case]:
         return (
             case
             for case in self._cases.values()
-            if not case.running and case.is_wanted and may_be_tried(case.server) and _swaps_nothing(case)
+            if not case.running and case.is_wanted and may_be_tried(case.server) and _loads_nothing(case)
         )
 
 
@@ -179,17 +196,32 @@ def may_be_tried(server: Server) -> bool:
     return server.health is HealthStatus.HEALTHY and server.accepts_work and not server.misconfigured
 
 
+def _names(server: Server) -> set[str]:
+    """Return what a server calls its models."""
+    return {model.upstream_name for model in server.models}
+
+
 def _is_untold(server: Server) -> bool:
-    """Whether a trial may put a model out of memory, and nobody knows yet."""
-    return server.swaps_models and server.loaded is None and len(server.models) > 1
+    """Whether a trial may put a model out of memory, and nobody knows yet. After an illness it is told anew.
+
+    That a llama.cpp is a router, which swaps its models, is known by what it tells.
+    """
+    if server.loaded is not None or not may_be_tried(server):
+        return False
+    several = len(_names(server)) > 1
+    if server.swaps_models:
+        return several or tells_memory(server)
+    return several and tells_memory(server) and not server.contexts
 
 
-def _swaps_nothing(case: Case) -> bool:
-    """Whether a trial leaves in memory what is there, as far as it is told."""
+def _loads_nothing(case: Case) -> bool:
+    """Whether a trial leaves the memory as it is, or may change it, as far as routing was told.
+
+    What has happened since is asked of the lane, right before each request (``places``). This alone keeps the models
+    that nobody asks for from being looked at again and again.
+    """
     server = case.server
-    if not server.swaps_models or not server.loaded or len(server.models) == 1:
-        return True
-    return case.upstream_name in server.loaded
+    return not server.swaps_models or server.loaded is None or case.upstream_name in server.loaded or case.may_load
 
 
 def _is_unjudged(ability: Ability) -> bool:

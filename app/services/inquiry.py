@@ -1,12 +1,13 @@
 """How is a server asked whether it does what it says? Its examination is carried through, request by request.
 
-Never beyond what the server takes, and not on when it takes no work any more. What goes wrong on the way is told to the
-examination; what the server says is told without the server's key.
+Never beyond what the server takes, and not on when it takes no work any more or has put the model out of memory. What
+goes wrong on the way is told to the examination; what the server says is told without the server's key.
 """
 
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from app.services.core.errors import EndpointRefused
@@ -63,29 +64,31 @@ class Inquiry:
         """Ask all that an examination wants to know.
 
         Raises:
-            PutOffError: the server became full, or takes no work any more.
+            PutOffError: the server became full, takes no work any more, or put the model out of memory.
         """
         ask = next(examination)
         while True:
             await self._wait_for_room(duty)
             try:
-                ask = examination.send(await self._ask(duty.server, ask))
+                ask = examination.send(await self._ask(duty, ask))
             except StopIteration as end:
                 outcome: Examined | Inconclusive = end.value
                 return outcome
 
-    async def _ask(self, server: Server, ask: Ask) -> Reply:
+    async def _ask(self, duty: Duty, ask: Ask) -> Reply:
+        server = duty.server
         try:
-            told = await self._look(server, ask.path) if isinstance(ask, Look) else await self._say(server, ask)
+            told = await self._look(server, ask.path) if isinstance(ask, Look) else await self._say(duty, ask)
         except EndpointRefused as error:
             return Lost(error.message)
         except (ConnectFailed, AnswerBroken) as error:
             return Lost(error.reason)
         return Told(told.status, _without_key(told.body, server.api_key), told.arrivals)
 
-    async def _say(self, server: Server, ask: Say) -> Told:
-        with self._places.hold(server.id):
-            return await self._listens.listen(
+    async def _say(self, duty: Duty, ask: Say) -> Told:
+        server = duty.server
+        with self._places.hold(server.id, duty.upstream_name) as answered:
+            told = await self._listens.listen(
                 server.endpoint,
                 ask.path,
                 ask.body,
@@ -94,6 +97,9 @@ class Inquiry:
                 limit_bytes=MAX_ANSWER_BYTES,
                 only_begin=ask.only_begin,
             )
+            if told.status == HTTPStatus.OK:
+                answered()
+            return told
 
     async def _look(self, server: Server, path: str) -> Told:
         answer = await self._gets.get(
@@ -103,7 +109,7 @@ class Inquiry:
 
     async def _wait_for_room(self, duty: Duty) -> None:
         until = self._clock.monotonic() + PATIENCE_SECONDS
-        while not self._places.has_room(duty.server):
+        while not self._places.has_room(duty.server, duty.upstream_name):
             if not may_be_asked(duty.server) or self._clock.monotonic() >= until:
                 raise PutOffError
             await self._clock.wait(asyncio.Event(), ROOM_SECONDS)

@@ -116,6 +116,7 @@ class Pool:
             )
             for name, server in self.servers.items()
         }
+        self.board.keep(self.servers)
         self.canary.review(self.servers.values())
 
     def ability(self, name: str, model: str = "m") -> Ability:
@@ -216,6 +217,32 @@ async def test_a_full_server_is_tried_when_it_has_room(pool):
     assert speaker.asked == []
     pool.board.lane("one").give_back(pool.clock.seconds, 1000.0)
     await pool.clock.advance(1)
+    assert pool.ability("one") == ABLE
+
+
+async def test_a_model_that_is_put_out_in_the_midst_of_a_trial_is_not_loaded_for_it(pool):
+    pool.gates["one.example"] = asyncio.Event()
+    speaker = pool.add("one", engine="ollama", swaps_models=True, loaded=frozenset({"m"}))
+    await settle()
+    residence = pool.board.lane("one").residence
+    residence.take("another", pool.clock.seconds)
+    residence.began("another", pool.clock.seconds)
+    pool.gates["one.example"].set()
+    await pool.clock.advance(100)
+    assert len(speaker.asked) == 1
+    residence.take("m", pool.clock.seconds)
+    residence.began("m", pool.clock.seconds)
+    await pool.clock.advance(1)
+    assert pool.ability("one") == ABLE
+
+
+async def test_the_only_model_is_loaded_into_an_empty_memory_once(pool):
+    speaker = pool.add("one", Speaker(faults=[LOST]), engine="ollama", swaps_models=True, loaded=frozenset())
+    await pool.clock.advance(1000)
+    assert len(speaker.asked) == 1
+    pool.change("one", loaded=frozenset({"m"}))
+    pool.board.lane("one").residence.told(frozenset({"m"}), pool.clock.seconds)
+    await settle()
     assert pool.ability("one") == ABLE
 
 

@@ -93,6 +93,7 @@ class Pool:
 
     def publish(self) -> None:
         """Tell routing, as the registry does."""
+        self.board.keep(self.servers)
         self.verifier.review(self.servers.values())
 
     def found(self, name: str, model: str = "m") -> dict[Subject, Verdict]:
@@ -214,6 +215,22 @@ async def test_a_server_that_may_not_be_asked_is_asked_at_once_when_it_may(pool,
     good = {"health": HealthStatus.HEALTHY, "missing_models": frozenset(), "loaded": frozenset({"m"})}
     pool.change("one", **{name: good.get(name, False) for name in fields})
     await settle()
+    assert pool.found("one")[Subject.NAME] is OK
+
+
+async def test_a_model_that_is_put_out_in_the_midst_of_a_look_is_not_loaded_for_it(pool):
+    pool.gates["one.example"] = asyncio.Event()
+    claimant = pool.add("one", engine="ollama", swaps_models=True, loaded=frozenset({"m"}))
+    await settle()
+    residence = pool.board.lane("one").residence
+    residence.take("another", pool.clock.seconds)
+    residence.began("another", pool.clock.seconds)
+    residence.give_back("another", pool.clock.seconds)
+    pool.gates["one.example"].set()
+    await pool.clock.advance(100)
+    assert len(claimant.asked) == 1
+    residence.told(frozenset({"m"}), pool.clock.seconds)
+    await pool.clock.advance(3)
     assert pool.found("one")[Subject.NAME] is OK
 
 

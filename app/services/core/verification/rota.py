@@ -65,7 +65,7 @@ class Rota:
 
     Args:
         is_idle: whether nobody uses a server just now.
-        has_room: whether it could take one more request.
+        has_room: whether it could take one more request for what it calls a model.
         after_trials: whether a model waits until it is known how it goes on with broken answers.
         declared: the context length, in tokens, that an owner declared for a server, if any. It counts where there is
             one model; else what is listed of each.
@@ -74,7 +74,7 @@ class Rota:
     def __init__(
         self,
         is_idle: Callable[[str], bool],
-        has_room: Callable[[Server], bool],
+        has_room: Callable[[Server, str], bool],
         *,
         after_trials: bool,
         declared: Callable[[str], int | None] = _nothing,
@@ -157,7 +157,7 @@ class Rota:
 
     def _fits(self, duty: Duty, now: float) -> bool:
         server = duty.server
-        if not self._has_room(server):
+        if not self._has_room(server, duty.upstream_name):
             return False
         if now >= duty.due + PATIENCE_SECONDS:
             return True

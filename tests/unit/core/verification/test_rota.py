@@ -27,7 +27,7 @@ class Pool:
         self.servers: dict[str, Server] = {}
         self.rota = Rota(
             lambda server_id: server_id not in self.busy,
-            lambda server: server.id not in self.full,
+            lambda server, name: not self.full & {server.id, name},
             after_trials=after_trials,
             declared=self.declared.get,
         )
@@ -202,3 +202,10 @@ def test_an_engine_that_never_tells_what_is_in_memory_had_time_to_tell():
     assert pool.next(PATIENCE_SECONDS - 1) is None
     assert pool.rota.next_due(0) == PATIENCE_SECONDS
     assert pool.next(PATIENCE_SECONDS) == ("a", "m")
+
+
+def test_it_is_asked_of_each_model_whether_there_is_room():
+    pool = Pool()
+    pool.set("a", models=(ModelEntry("x", "m"), ModelEntry("y", "n")))
+    pool.full.add("m")
+    assert pool.next() == ("a", "n")
