@@ -19,6 +19,7 @@ from app.services.dataplane.fetch import Fetcher
 from app.services.inquiry import Inquiry
 from app.services.inspector import Inspector
 from app.services.listening import Listener
+from app.services.pacing import Paced
 from app.services.places import BoardPlaces
 from app.services.prober import Pace, Prober
 from app.services.pulse import SystemClock
@@ -71,6 +72,7 @@ class Services:
         self._fetcher = Fetcher(parts.link, parts.plane.reception.via)
         self._places = BoardPlaces(parts.plane.board, parts.plane.clock, parts.plane.place_freed)
         self._kinds = Kinds()
+        self._published = Paced(self._publish)
         settings = self._settings
         self._thresholds = Thresholds(unhealthy=settings.unhealthy_threshold, healthy=settings.healthy_threshold)
         inspector = Inspector(self._fetcher, settings.health_check_timeout_seconds)
@@ -144,7 +146,7 @@ class Services:
         book = HealthBook(
             repository,
             self._thresholds,
-            on_change=self._publish,
+            on_change=self._published.ask,
             may_write=lambda: not database.lent,
         )
         registry = Registry(repository, inspector, book, Publisher(book, self._install, self._facts), _utc_now)
@@ -157,7 +159,7 @@ class Services:
             self._parts.tasks,
             targets=targets,
             states=self.book,
-            on_facts=self.registry.publish,
+            on_facts=self._published.ask,
             on_load=self._loaded,
             timeout_seconds=self._settings.health_check_timeout_seconds,
         )

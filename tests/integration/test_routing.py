@@ -162,3 +162,25 @@ async def test_a_prompt_counts_for_its_own_key_alone() -> None:
         theirs = await house.chat(headers={**asked, "authorization": "Bearer a-stranger"}, **said(LONG, "well", "and?"))
     assert mine.headers["x-gateway-route"].startswith("prefix")
     assert "known" not in theirs.headers["x-gateway-route"]
+
+
+async def test_a_long_prompt_that_waits_holds_up_no_short_one(house: House) -> None:
+    async with serving(FakeModelServer(), FakeModelServer()) as (small, large):
+        house.install(
+            server("small", small.url, ModelEntry("m", "m", 512), max_concurrency=1),
+            server("large", large.url, ModelEntry("m", "m", 8192), max_concurrency=1),
+        )
+        lanes = {name: house.plane.board.lane(name) for name in ("small", "large")}
+        for lane in lanes.values():
+            lane.in_flight = 1
+        long = asyncio.create_task(house.chat(**said(LONG)))
+        await until(lambda: house.plane.queued == 1)
+        short = asyncio.create_task(house.chat())
+        await until(lambda: house.plane.queued == 2)
+        lanes["small"].in_flight = 0
+        house.tick(1)
+        assert (await short).headers["x-gateway-server-id"] == "small"
+        assert not long.done()
+        lanes["large"].in_flight = 0
+        house.tick(1)
+        assert (await long).headers["x-gateway-server-id"] == "large"

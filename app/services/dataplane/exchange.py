@@ -80,6 +80,12 @@ class Exchange(Carrying):
         """Whether it waits for a place on a server."""
         return self._attempt is None and not self._done
 
+    @property
+    def need(self) -> tuple[int, int]:
+        """How long a context it needs, by estimate and at least; nothing where that is no question."""
+        demand = None if self.wish is None else self.wish.demand
+        return (0, 0) if demand is None else (demand.prompt_tokens, demand.least_tokens)
+
     # -- attempts
 
     def route(self, *, after: GatewayError | None = None) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from app.services.core.fair_queue import FairQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from app.services.dataplane.exchange import Exchange
 
@@ -75,9 +75,9 @@ class WaitingRoom:
             self._pumping = False
 
     def _pump(self, queue: FairQueue[Exchange, str], *, for_all: bool) -> None:
-        full: set[str] = set()
+        full: dict[str, tuple[int, int]] = {}
         for exchange in queue.in_turn():
-            if exchange.model in full or (exchange.awaits and not for_all):
+            if (exchange.awaits and not for_all) or _is_hopeless(exchange, full):
                 continue
             try:
                 exchange.route()
@@ -88,7 +88,7 @@ class WaitingRoom:
                 queue.serve(exchange)
                 self._recount()
             elif exchange.leg is None and not exchange.has_tried:
-                full.add(exchange.model)  # who was sent somewhere has fewer servers left than the others
+                full[exchange.model] = exchange.need  # who was sent somewhere has fewer servers left than the others
 
     def awaited(self) -> list[str]:
         """The servers whose return somebody waits for."""
@@ -98,3 +98,12 @@ class WaitingRoom:
         """Forget all: the gateway goes down."""
         for exchange in list(self):
             self.leave(exchange)
+
+
+def _is_hopeless(exchange: Exchange, full: Mapping[str, tuple[int, int]]) -> bool:
+    """Whether one that needs no more than this found no place just now: a shorter prompt may fit where it did not."""
+    known = full.get(exchange.model)
+    if known is None:
+        return False
+    need = exchange.need
+    return need[0] >= known[0] and need[1] >= known[1]
