@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Services"]
 
+_FRESH_SECONDS = 10.0
+"""How long an engine's word counts whole at least; with rarer checks until the next one."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
@@ -129,7 +132,8 @@ class Services:
 
     def _loaded(self, server_id: str, signals: Signals) -> None:
         """A server has said how busy it is."""
-        self._plane.board.lane(server_id).told(signals, self._plane.clock())
+        fresh_seconds = max(_FRESH_SECONDS, self._settings.health_check_interval_seconds)
+        self._plane.board.lane(server_id).told(signals, self._plane.clock(), fresh_seconds)
 
     def _facts(self, server_id: str) -> EngineFacts:
         return self.survey.facts(server_id)

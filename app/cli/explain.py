@@ -105,6 +105,5 @@ def _notes(place: Mapping[str, Any]) -> list[str]:
     if place.get("takes") and place.get("ramp", 1.0) < 1.0:
         notes.append(f"coming back, at {place['ramp']:.0%} of its weight")
     if place.get("home"):
-        known = f", {place['known_bytes']:,} bytes" if place.get("known_bytes") else ""
-        notes.append(f"knows this {place['home']}{known}")
+        notes.append(f"knows this {place['home']}")
     return notes

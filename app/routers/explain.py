@@ -52,8 +52,7 @@ class PlaceView(View):
     ramp: float = Field(description="How much of the weight counts: less than 1.0 while it comes back.", examples=[1.0])
     warm: bool = Field(description="Whether it has the model in memory.")
     context_length: int | None = Field(description="In tokens; null if unknown.", examples=[8192])
-    home: str = Field(description="`session` or `prefix` where it knows the request's beginning; else empty.")
-    known_bytes: int = Field(description="How much of the request it knows.", examples=[0])
+    home: str = Field(description="`session` where this session ran before; else empty.", examples=["session"])
 
 
 class ExplanationView(View):

@@ -78,6 +78,7 @@ class ModelView(View):
 def model_views(gateway: Gateway, record: ServerRecord, *, known: bool) -> list[ModelView]:
     """Say how a server's models stand."""
     signals, contexts = gateway.said.signals(record.id), gateway.said.facts(record.id).contexts
+    loaded = signals.loaded
     findings, missing = gateway.registry.findings(record.id), gateway.book.state(record.id).missing_models
     verified = gateway.verifications.of(record.id)
     return [
@@ -85,8 +86,10 @@ def model_views(gateway: Gateway, record: ServerRecord, *, known: bool) -> list[
             name=model.name,
             upstream_name=model.upstream_name,
             context_length=model.context_length,
-            context_in_effect=contexts.get(model.upstream_name),
-            loaded=None if signals.loaded is None else model.upstream_name in signals.loaded,
+            context_in_effect=contexts.get(model.upstream_name)
+            if loaded is None or model.upstream_name in loaded
+            else None,
+            loaded=None if loaded is None else model.upstream_name in loaded,
             capabilities=sorted(signals.capabilities.get(model.upstream_name, ())),
             listed=model.upstream_name not in missing,
             continuation=_continuation(findings.get(model.upstream_name, Finding()), known=known),

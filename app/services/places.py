@@ -57,7 +57,8 @@ class BoardPlaces:
             return False
         residence = lane.residence
         if residence is None:
-            return True
+            is_untold = server.swaps_models and server.loaded is None and tells_memory(server)
+            return may_load or not is_untold
         is_here = may_load or residence.is_warm(upstream_name) or not tells_memory(server)
         return is_here and _has_turn(residence, server, upstream_name, now)
 

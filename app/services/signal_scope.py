@@ -56,22 +56,30 @@ def concerning(signals: Signals, expected: Sequence[str], engine: Engine) -> Sig
 
 
 def facts_of(
-    signals: Signals, listed: Iterable[DiscoveredModel], expected: Iterable[str], engine: Engine
+    signals: Signals,
+    listed: Iterable[DiscoveredModel],
+    expected: Iterable[str],
+    engine: Engine,
+    seen: Mapping[str, int] = MappingProxyType({}),
 ) -> EngineFacts:
     """Pick what routing follows.
 
     What a server lists of a context length is in effect where the engine has one model in memory for good. Where it
-    loads models when they are asked for, only those in memory have one. An unknown engine's list is a claim.
+    loads models when they are asked for, only those in memory have one: of the others the last one counts that they had
+    there, for they will probably be loaded the same way. An unknown engine's list is a claim.
 
     Args:
         signals: what ``concerning`` returned.
         listed: the models that the last check found.
         expected: the registered upstream names.
         engine: what the server is.
+        seen: the contexts that were last in effect there, by registered name.
     """
     swaps_models = engine.swaps_models or signals.loaded is not None
     contexts: dict[str, int] = {}
-    if not swaps_models and engine is not UNKNOWN:
+    if swaps_models:
+        contexts = {name: length for name in expected if (length := seen.get(name)) is not None}
+    elif engine is not UNKNOWN:
         lengths = {model.name: model.context_length for model in listed}
         contexts = {name: length for name in expected if (length := lengths.get(name)) is not None}
     contexts.update(signals.contexts)

@@ -7,8 +7,8 @@ another version. So no server's log is flooded.
 
 What changes always (how many requests run, how many wait) is told at once. What changes seldom (places, models in
 memory, contexts) is published when it differs, for many servers together. What was found counts for the server that it
-was found of: once it is another one, or not healthy, it is gone. Nothing of the answers is logged, for some engines
-show prompts in them.
+was found of: once it is another one, or not healthy, it is gone. So is the context that a model had there, which else
+counts on while it is out of memory. Nothing of the answers is logged, for some engines show prompts in them.
 """
 
 from __future__ import annotations
@@ -74,6 +74,8 @@ class _Visit:
     refused: set[str] = field(default_factory=set)
     version: str = ""
     signals: Signals = NO_SIGNALS
+    seen: dict[str, int] = field(default_factory=dict)
+    """The contexts that its models had when they were in memory last."""
     is_known: bool = False
     told_at: datetime | None = None
     asking: asyncio.Task[None] | None = None
@@ -221,10 +223,12 @@ class Survey:
         visit = turn.visit
         if answers or visit.told_at is None:
             visit.signals = concerning(_read(turn, answers), turn.expected, turn.engine)
+            seen = {**visit.seen, **visit.signals.contexts}
+            visit.seen = {name: seen[name] for name in turn.expected if name in seen}
         if answers:
             visit.told_at = self._clock.now()
             self._on_load(turn.server_id, visit.signals)
-        facts = facts_of(visit.signals, turn.listed, turn.expected, turn.engine)
+        facts = facts_of(visit.signals, turn.listed, turn.expected, turn.engine, visit.seen)
         if whole or not visit.is_known:
             visit.is_known = True
             if facts != visit.facts:

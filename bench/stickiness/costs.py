@@ -9,7 +9,7 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
-from app.services.core.affinity import Affinity, may_go_home
+from app.services.core.affinity import Affinity
 from app.services.core.affinity.index import MOST_BLOCKS, MOST_BLOCKS_A_SERVER, Index
 from app.services.core.affinity.trail import make_trail
 
@@ -44,9 +44,6 @@ def measure_costs() -> dict[str, float]:
             partial(affinity.went, trail, None, servers[0], 2.0)
         )
     found[f"record of {_TRAIL_BLOCKS} new blocks"] = _recording()
-    others = [4] * 9
-    found["may_go_home, 10 servers"] = _microseconds(partial(may_go_home, 4, others, 8))
-    found["may_go_home, 16 of many"] = _microseconds(partial(may_go_home, 4, [4] * 15, 8))
     return found
 
 

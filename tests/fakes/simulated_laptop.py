@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from app.services.core.live.residence import Residence
 
-__all__ = ["Gateway", "Job", "SimulatedLaptop", "mean_wait"]
+__all__ = ["Gateway", "Job", "SimulatedLaptop", "may_take", "mean_wait"]
 
 STEP_SECONDS = 0.1
 TOLD_EVERY_STEPS = 100
@@ -115,7 +115,7 @@ class Gateway:
 
     def _send(self, job: Job) -> bool:
         if self.residence is not None:
-            if not self.residence.may_take(job.model, self.now):
+            if not may_take(self.residence, job.model, self.now):
                 return False
             was_loading = self.residence.loading_since(job.model) is not None
             self.residence.take(job.model, self.now)
@@ -140,6 +140,14 @@ class Gateway:
             self.open_jobs.remove(job)
             if self.residence is not None:
                 self.residence.give_back(job.model, self.now)
+
+
+def may_take(residence: Residence, model: str, now: float) -> bool:
+    """Ask for a model's turn as one does that waits for no other server: if it is not its turn, the wait is noted."""
+    if residence.is_open(model, now):
+        return True
+    residence.wish(model, now)
+    return False
 
 
 def mean_wait(jobs: Iterable[Job]) -> float:

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from app.services.core.choice.classes import ModelClass
+from app.services.core.choice.snapshot import build_snapshot
 from app.services.core.types import HealthStatus, ModelEntry
 from tests.fakes.house import LIMITS, House, open_house, server, until
 from tests.fakes.model_server import FakeModelServer, serving
@@ -184,3 +186,16 @@ async def test_a_long_prompt_that_waits_holds_up_no_short_one(house: House) -> N
         lanes["large"].in_flight = 0
         house.tick(1)
         assert (await long).headers["x-gateway-server-id"] == "large"
+
+
+async def test_a_session_goes_home_under_each_name_of_its_model(house: House) -> None:
+    names = ("llama3.1:8b", "meta-llama/Llama-3.1-8B-Instruct")
+    async with serving(*(FakeModelServer() for _place in range(4))) as fakes:
+        servers = [server(str(place), fake.url, names[place % 2]) for place, fake in enumerate(fakes)]
+        house.plane.install(build_snapshot(servers, [ModelClass("llama", frozenset(names))]))
+        served = set()
+        for turn in range(TURNS):
+            answer = await house.chat((*names, "llama")[turn % 3], headers={"x-session-id": "alpha"})
+            assert answer.json()["model"] == (*names, "llama")[turn % 3]
+            served.add(answer.headers["x-gateway-server-id"])
+    assert len(served) == 1

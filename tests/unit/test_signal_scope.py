@@ -74,10 +74,20 @@ def test_a_listed_context_is_in_effect_where_the_model_stays_in_memory() -> None
 def test_a_model_out_of_memory_has_no_context_in_effect(engine) -> None:
     listed = (DiscoveredModel("a", 131072), DiscoveredModel("b", 131072))
     told = Signals(loaded=frozenset({"b"}), contexts={"b": 4096})
-    assert engine.assumed_context == 4096
     facts = facts_of(told, listed, ["a", "b"], engine)
     assert facts == EngineFacts(loaded=frozenset({"b"}), swaps_models=True, contexts={"b": 4096})
     assert facts_of(NO_SIGNALS, listed, ["a"], engine) == EngineFacts(swaps_models=True)
+
+
+def test_the_context_that_a_model_had_counts_while_it_is_out_of_memory() -> None:
+    told = Signals(loaded=frozenset({"b"}), contexts={"b": 4096})
+    facts = facts_of(told, (), ["a", "b"], Ollama(), {"a": 32768, "b": 8192, "gone": 512})
+    assert facts.contexts == {"a": 32768, "b": 4096}
+
+
+def test_an_engine_that_keeps_its_model_has_no_other_context_than_it_tells() -> None:
+    assert facts_of(NO_SIGNALS, (DiscoveredModel("a", 4096),), ["a"], Vllm(), {"a": 512}).contexts == {"a": 4096}
+    assert facts_of(NO_SIGNALS, (), ["a"], Vllm(), {"a": 512}).contexts == {}
 
 
 def test_a_llama_cpp_that_tells_what_is_in_its_memory_loads_what_is_not() -> None:

@@ -231,7 +231,23 @@ async def test_news_of_many_servers_are_published_together_and_only_news(house: 
     await house.checked()
     await house.clock.pass_waits()
     assert house.published == 2
-    assert house.survey.facts("s") == EngineFacts(loaded=frozenset(), swaps_models=True)
+    assert house.survey.facts("s") == EngineFacts(loaded=frozenset(), swaps_models=True, contexts={"a": 4096})
+    assert house.survey.signals("s").contexts == {}
+
+
+async def test_the_last_context_of_a_model_is_kept_while_it_is_registered_and_the_server_the_same(house: House) -> None:
+    house.register(expected=("a", "b"))
+    await house.checked()
+    house.network.pages["/api/ps"] = ok(PS.replace(b'"a"', b'"b"').replace(b"4096", b"8192"))
+    await house.checked()
+    assert house.survey.facts("s").contexts == {"a": 4096, "b": 8192}
+    house.register(expected=("b",))
+    await house.checked()
+    assert house.survey.facts("s").contexts == {"b": 8192}
+    CHANGES["down in between"](house)
+    house.network.pages["/api/ps"] = ok(b'{"models":[]}')
+    await house.checked()
+    assert house.survey.facts("s").contexts == {}
 
 
 async def test_an_engine_that_names_no_pages_is_not_asked(house: House, monkeypatch) -> None:

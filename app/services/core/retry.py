@@ -12,6 +12,7 @@ OVERLOADED 429/503  yes       cools       429 or 503, Retry-After
 FAILED 500/502/504  yes       suspect     502
 CREDENTIALS         yes       suspect     502
 NOT_SERVED          yes       -           the server's own answer
+TOO_LONG            yes       -           400 context_length_exceeded
 SILENT              yes       suspect     504
 DEAD                yes       suspect     502
 BROKEN protocol     yes       suspect     502
@@ -19,8 +20,10 @@ BROKEN protocol     yes       suspect     502
 
 NOT_SERVED is 404, 405 or 501; FAILED is every other 5xx. A redirect, which is never followed, is BROKEN protocol.
 SILENT is one whose time was over, DEAD one that did not answer a check beside the stream either. A 400, 413 or 422 is
-the client's own: it is passed on and counts against nobody. Failed dials draw nothing from the retry budget: they cost
-the pool nothing. Nor do continuations of answers that broke off, which are no retries.
+the client's own: it is passed on and counts against nobody. TOO_LONG is the exception: one that says that the prompt is
+longer than the server's context, while another server may hold it. Where none may, the server's own words go to the
+client. Failed dials draw nothing from the retry budget: they cost the pool nothing. Nor do prompts that were too long,
+for which nothing was computed, nor continuations of answers that broke off, which are no retries.
 
 There is no pause between attempts. Backoff is for those who ask the same server again; here each attempt goes to
 another one, and each server is asked once. What keeps retries from piling up is the budget, what keeps them from a
@@ -33,7 +36,7 @@ import math
 from enum import StrEnum
 from typing import Final
 
-from app.services.core.errors import GatewayError, ServerMisbehaved, TooMany, TooSlow, Unavailable
+from app.services.core.errors import GatewayError, RequestInvalid, ServerMisbehaved, TooMany, TooSlow, Unavailable
 
 __all__ = ["Failure", "RetryBudget", "blames_server", "classify_status", "costs_nothing", "final_error", "may_move_on"]
 
@@ -54,12 +57,13 @@ class Failure(StrEnum):
     FAILED = "failed"
     CREDENTIALS = "credentials"
     NOT_SERVED = "not_served"
+    TOO_LONG = "too_long"
     SILENT = "silent"
     DEAD = "dead"
     BROKEN = "broken"
 
 
-_BLAMELESS = frozenset((Failure.DENIED, Failure.OWN, Failure.OVERLOADED, Failure.NOT_SERVED))
+_BLAMELESS = frozenset((Failure.DENIED, Failure.OWN, Failure.OVERLOADED, Failure.NOT_SERVED, Failure.TOO_LONG))
 _FREE = frozenset((Failure.DIAL, Failure.DENIED, Failure.OWN))
 _STATUS = {
     401: Failure.CREDENTIALS,
@@ -143,7 +147,7 @@ def may_move_on(failure: Failure, sent: int, max_attempts: int, budget: RetryBud
     """Whether another server may be tried. ``sent`` counts requests that reached a server so far."""
     if costs_nothing(failure):
         return True
-    return sent < max_attempts and budget.take()
+    return sent < max_attempts and (failure is Failure.TOO_LONG or budget.take())
 
 
 def final_error(failure: Failure, status: int | None, model: str, retry_after_seconds: int | None) -> GatewayError:
@@ -155,15 +159,13 @@ def final_error(failure: Failure, status: int | None, model: str, retry_after_se
                 f"No server of model '{model}' can be reached now. Try again in {wait} seconds.",
                 retry_after_seconds=wait,
             )
-        case Failure.OVERLOADED if status == 429:
-            return TooMany(
-                f"Every server of model '{model}' is at its limit. Try again in {wait} seconds.",
-                retry_after_seconds=wait,
-            )
         case Failure.OVERLOADED:
-            return Unavailable(
-                f"Every server of model '{model}' is overloaded or still loading. Try again in {wait} seconds.",
-                retry_after_seconds=wait,
+            return _overloaded(status, model, wait)
+        case Failure.TOO_LONG:
+            return RequestInvalid(
+                f"The prompt is too long for the servers of model '{model}' that were asked, and no other can be asked "
+                "now. Shorten it, or try again later.",
+                code="context_length_exceeded",
             )
         case Failure.SILENT:
             return TooSlow(
@@ -178,3 +180,14 @@ def final_error(failure: Failure, status: int | None, model: str, retry_after_se
             told = f"answered {status}" if status else "broke off or sent an invalid answer"
             told = "stopped answering" if failure is Failure.DEAD else told
             return ServerMisbehaved(f"The server of model '{model}' {told}, and no other could take over. Try again.")
+
+
+def _overloaded(status: int | None, model: str, wait: int) -> GatewayError:
+    if status == 429:
+        return TooMany(
+            f"Every server of model '{model}' is at its limit. Try again in {wait} seconds.", retry_after_seconds=wait
+        )
+    return Unavailable(
+        f"Every server of model '{model}' is overloaded or still loading. Try again in {wait} seconds.",
+        retry_after_seconds=wait,
+    )

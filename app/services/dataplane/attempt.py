@@ -19,7 +19,10 @@ from app.services.core.answer.whole_answer import AnswerUnusableError, WholeAnsw
 from app.services.core.continuation.endings import closing
 from app.services.core.continuation.journal import MOST_TEXTS
 from app.services.core.live.board import GAP_BOUNDS_SECONDS
+from app.services.core.prompt.contexts import context_of, may_fit, outgrown
+from app.services.core.prompt.refusals import CODE, in_our_words, is_too_long, refused_length
 from app.services.core.retry import Failure, blames_server
+from app.services.dataplane.demands import Wish
 from app.services.dataplane.relays import event_relay
 from app.services.dataplane.vigil import Vigil
 
@@ -245,19 +248,38 @@ class Attempt(Vigil):
         self._exchange.finish_whole(self._status, body, told, None)
 
     def _refused_by_server(self, body: bytes) -> None:
-        """Pass a refusal on in our envelope. If it was our own wish for figures that was refused: without it, again."""
+        """Pass a refusal on in our envelope, unless another server may take what was refused.
+
+        If it was our own wish for figures that was refused: without it, again. Where the prompt was too long: on to
+        one that may hold it.
+        """
         if self._asked_usage and b"stream_options" in body and not self._without_options:
             self._without_options = True
             self._dial(self._plane.pool.destination(self.candidate.server))
             return
-        leg = self._exchange.leg
+        server, leg = self.candidate.server, self._exchange.leg
+        too_long = is_too_long(server.engine, self._status, body)
         if leg is not None:
-            if not leg.anew:
+            if not leg.anew and not too_long:
                 self._plane.continuation_refused(self.candidate)
             self._fail(Failure.NOT_SERVED, self._status)
             return
-        told = client_error(self._status, body, self.candidate.server.api_key)
-        self._exchange.finish_whole(self._status, told, None, "refused_by_server")
+        told = client_error(self._status, body, server.api_key)
+        if not too_long:
+            self._exchange.finish_whole(self._status, told, None, "refused_by_server")
+        elif self._outgrew(body):
+            self._fail(Failure.TOO_LONG, self._status)
+        else:
+            self._exchange.finish_whole(400, in_our_words(told), None, CODE)
+
+    def _outgrew(self, refusal: bytes) -> bool:
+        """Note what a refusal says of the prompt's length. Return whether another server may hold it."""
+        exchange, wish = self._exchange, self._exchange.wish
+        length = refused_length(refusal, context_of(self.candidate))
+        demand = outgrown(None if wish is None else wish.demand, length, exchange.seen.answer_tokens)
+        exchange.wish = Wish(demand, (), None) if wish is None else msgspec.structs.replace(wish, demand=demand)
+        route = self._plane.snapshot.routes.get(exchange.model)
+        return route is not None and exchange.others_left(down=True) and may_fit(route, demand, self.candidate)
 
     def _status_failed(self, failure: Failure, retry_after_seconds: int | None) -> None:
         if failure is Failure.OVERLOADED:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from app.services.core.choice.plan import Plan
     from app.services.core.errors import GatewayError
     from app.services.dataplane.attempt import Attempt
+    from app.services.dataplane.demands import Wish
     from app.services.dataplane.onward import Leg, Onward
 
 __all__ = ["Carrying"]
@@ -39,6 +40,7 @@ class Carrying(Announcing):
     _events: int
     _queued: bool
     onward: Onward | None
+    wish: Wish | None
 
     @property
     def leg(self) -> Leg | None:
@@ -72,6 +74,7 @@ class Carrying(Announcing):
         if onward is None:
             self._fail(error, why_not(limits.max_continuations, streamed=self.wants_stream))
             return
+        onward.demand = None if self.wish is None else self.wish.demand
         verdict = onward.broke(self.body, self.call.path, attempt.candidate)
         if isinstance(verdict, Impossible):
             self._fail(error, verdict.reason)

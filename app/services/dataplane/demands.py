@@ -75,16 +75,16 @@ class Demands:
         size = len(body)
         if self._follows and route.registered > 1 and call.path in STREAMING_PATHS:
             if call.session:
-                session = mark_session(call.principal.key_id, seen.model, call.session)
+                session = mark_session(call.principal.key_id, route.family, call.session)
             if session is not None or size >= LEAST_BYTES:
                 apart = "" if self._shared else call.principal.key_id
                 homes, trail = self._affinity.homes(
-                    seen.model, body, session, now, self._places(route), apart, strength=_strength(route)
+                    route.family, body, session, now, self._places(route), apart, strength=_strength(route)
                 )
         demand = Demand(homes=homes) if homes else None
         if needs_demand(size, route.least_context or None, seen.answer_tokens):
             member = _MEMBERS.get(call.path, _OTHER_MEMBER)
-            demand = read_demand(body, self._rates, seen.model, homes, member)
+            demand = read_demand(body, self._rates, route.family, homes, member)
         return Wish(demand, trail, session) if demand is not None or trail or session is not None else None
 
     def went(self, wish: Wish, server_id: str, now: float) -> int:

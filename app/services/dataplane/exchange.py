@@ -253,7 +253,9 @@ class Exchange(Carrying):
     def _learn(self, usage: Usage, candidate: Candidate) -> None:
         """Learn from what a server counted of a prompt; an answer that went on elsewhere was sent a part of it."""
         if not usage.estimated and self._continuations == 0:
-            self._plane.demands.counted(self.seen.model, self.body, usage, candidate)
+            route = self._plane.snapshot.routes.get(self.seen.model)
+            family = route.family if route is not None else self.seen.model
+            self._plane.demands.counted(family, self.body, usage, candidate)
 
     def _finish(self, status: int, usage: Usage | None, error_code: str | None) -> None:
         self._done = True

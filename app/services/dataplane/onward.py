@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from app.services.core.choice.snapshot import Candidate, Route
     from app.services.core.continuation.asked import Asked
     from app.services.core.continuation.delivered import Delivered
+    from app.services.core.prompt.demand import Demand
 
 __all__ = ["Leg", "Onward", "Order", "Preparer", "offers_tools"]
 
@@ -79,7 +80,7 @@ class Onward:
     ``shut_out`` names the servers that may not take over the present leg: those that failed in it.
     """
 
-    __slots__ = ("_first", "asked", "breaks", "journal", "leg", "sent", "shut_out")
+    __slots__ = ("_first", "asked", "breaks", "demand", "journal", "leg", "sent", "shut_out")
 
     def __init__(self) -> None:
         self.journal = Journal()
@@ -89,6 +90,8 @@ class Onward:
         """How many servers the present leg was sent to."""
         self.shut_out: list[str] = []
         self.asked: Asked | None = None
+        self.demand: Demand | None = None
+        """What is known of the prompt, where it was read."""
         self._first: Candidate | None = None
 
     def broke(self, body: bytes, path: str, candidate: Candidate) -> Leg | Complete | Impossible:
@@ -139,4 +142,4 @@ class Onward:
         leg = self.leg
         if leg is None:
             return Fit.UNABLE
-        return fit(candidate, leg.asked, leg.delivered, anew=leg.anew, first=self._first)
+        return fit(candidate, leg.asked, leg.delivered, anew=leg.anew, first=self._first, demand=self.demand)

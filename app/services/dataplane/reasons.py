@@ -62,7 +62,9 @@ def foresee(
         ModelNotFound: no server has it.
     """
     now = plane.clock()
-    homes = plane.demands.session_homes(key_id, model, session, now) if session else ()
+    route = plane.snapshot.routes.get(model)
+    family = route.family if route is not None else model
+    homes = plane.demands.session_homes(key_id, family, session, now) if session else ()
     prompt = max(prompt_tokens, 1) if answer_tokens else prompt_tokens
     demand = Demand(prompt // 2, prompt, answer_tokens, homes) if prompt or homes else None
     return explain(model, plane.snapshot, plane.board, now, demand)

@@ -88,8 +88,6 @@ class Engine(ABC):
     """How the text of a 503 begins, in lower case, while a model is loaded, beside the common ways to say so."""
     swaps_models: ClassVar[bool] = False
     """Whether it loads a model inside a request, and may put another out of memory for it."""
-    assumed_context: ClassVar[int | None] = None
-    """The context length, in tokens, of a model whose own is not known yet; None for no assumption."""
 
     @abstractmethod
     def recognises(self, evidence: Evidence) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -34,6 +34,10 @@ LISTING: Final = "/v1/models"
 PROPS: Final = "/props"
 METRICS: Final = "/metrics"
 SLOTS: Final = "/slots"
+
+
+MOST_LOOKED_AT: Final = 4 * MAX_MODELS
+"""Names in a list that are looked at, empty ones and other nonsense among them."""
 
 
 class LlamaCpp(Engine):
@@ -97,7 +101,8 @@ class LlamaCpp(Engine):
 
     def _entries(self, listing: object) -> Iterator[tuple[str, Mapping[str, object]]]:
         """Yield the entries of a list under each name that they go by, at most 1000 names."""
-        named = ((name, entry) for entry in objects_at(listing, ("data",)) for name in self.names(entry))
+        every = ((name, entry) for entry in objects_at(listing, ("data",)) for name in self.names(entry))
+        named = islice(every, MOST_LOOKED_AT)
         usable = ((name, entry) for name, entry in named if is_model_name(name))
         yield from (pair for pair, _ in zip(usable, range(MAX_MODELS), strict=False))
 

@@ -36,7 +36,6 @@ class LmStudio(Engine):
     context_paths = (("loaded_context_length",), ("max_context_length",))
     error_paths = (("error",), ("error", "message"))
     swaps_models = True
-    assumed_context = 4096
 
     def recognises(self, evidence: Evidence) -> bool:
         """By the owner that it gives every model, or by the framework that it stands on."""

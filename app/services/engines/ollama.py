@@ -29,7 +29,6 @@ class Ollama(Engine):
     name = "ollama"
     error_paths = (("error", "message"), ("error",))
     swaps_models = True
-    assumed_context = 4096
 
     def recognises(self, evidence: Evidence) -> bool:
         """By the owner of its library models, or by its greeting."""

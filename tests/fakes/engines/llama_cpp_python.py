@@ -22,7 +22,7 @@ class FakeLlamaCppPython(FakeEngine):
         return {"/v1/models": Page({"object": "list", "data": entries})}
 
     def error(self, status: str, message: str) -> Page:
-        code = None if status.startswith("5") else "context_length_exceeded"
+        code = "context_length_exceeded" if "context" in message else None
         return Page(
             {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}, status
         )

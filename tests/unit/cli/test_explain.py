@@ -25,12 +25,11 @@ PLACE = {
     "ramp": 0.5,
     "warm": True,
     "context_length": 8192,
-    "home": "prefix",
-    "known_bytes": 12_288,
+    "home": "session",
 }
 OTHER = {
     **PLACE, "registration_id": OTHER_ID, "endpoint_url": None, "takes": False, "share": 0.0, "why": "full, 4 of 4",
-    "in_flight": 4, "foreign": 0.0, "context_length": None, "home": "", "known_bytes": 0,
+    "in_flight": 4, "foreign": 0.0, "context_length": None, "home": "",
 }  # fmt: skip
 TOLD = {
     "model": "llama", "verdict": "forward", "why": "loaded", "message": "", "sentence": SENTENCE,
@@ -50,7 +49,7 @@ def test_it_shows_a_row_a_server_and_a_sentence(run_here) -> None:
     assert result.exit_code == 0
     head, one, two, blank, sentence = result.stdout.splitlines()
     assert head.split() == ["Id", "Endpoint", "Taken", "Load", "Context", "Why"]
-    known = "coming back, at 50% of its weight, knows this prefix, 12,288 bytes"
+    known = "coming back, at 50% of its weight, knows this session"
     assert " ".join(one.split()) == f"3f0c4a52 http://10.0.0.5:8000 100% 2+1.5 of 4 8,192 {known}"
     assert " ".join(two.split()) == "99aa4a52 - no 4 of 4 - full, 4 of 4"
     assert (blank, sentence) == ("", SENTENCE)

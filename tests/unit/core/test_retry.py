@@ -110,6 +110,13 @@ def test_a_request_is_sent_no_more_often_than_allowed(sent: int, moves_on: bool)
     assert may_move_on(Failure.RESET, sent, 3, RetryBudget(0.2)) is moves_on
 
 
+def test_a_prompt_that_was_too_long_draws_nothing_from_the_budget() -> None:
+    empty = RetryBudget(0.0)
+    assert may_move_on(Failure.TOO_LONG, 2, 3, empty)
+    assert not may_move_on(Failure.TOO_LONG, 3, 3, empty)
+    assert not may_move_on(Failure.FAILED, 2, 3, empty)
+
+
 def test_what_may_not_move_on_takes_nothing_out() -> None:
     budget = RetryBudget(0.2, capacity=1)
     assert not may_move_on(Failure.RESET, 3, 3, budget)
@@ -215,7 +222,8 @@ def test_the_last_word_names_the_model_and_when_to_try_again(
 ) -> None:
     error = final_error(failure, status, "llama", wait)
     assert "'llama'" in error.message
-    assert error.status in {429, 502, 503, 504}
+    assert error.status in {400, 429, 502, 503, 504}
+    assert (error.status == 400) is (failure is Failure.TOO_LONG) is (error.code == "context_length_exceeded")
     if error.status in {429, 503}:
         assert error.retry_after_seconds == (wait or retry.RETRY_AFTER_SECONDS)
         assert f"in {error.retry_after_seconds} seconds" in error.message

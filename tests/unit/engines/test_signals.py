@@ -242,11 +242,9 @@ def test_what_is_asked_for(engine: str, paths: tuple[str, ...]) -> None:
     assert engine_named(engine).signal_paths() == paths
 
 
-def test_who_swaps_models_and_what_context_is_assumed() -> None:
+def test_who_swaps_models() -> None:
     swapping = {engine.name for engine in ENGINES if engine.swaps_models}
     assert swapping == {"ollama", "lmstudio", "mlx-lm", "llama-cpp-python"}
-    assumed = {engine.name: engine.assumed_context for engine in ENGINES if engine.assumed_context is not None}
-    assert assumed == {"ollama": 4096, "lmstudio": 4096}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ Conversations stay where they began, so chance and slow servers can leave one wi
 home that is busy with another request, and has one and a half times as much to do as the best other place would have
 with the whole prompt, comes after that place: the conversation moves. Named sessions stay.
 
-Whether a home is taken is not judged here: ``bound.may_go_home`` knows what is in flight.
+Whether a home is taken is not judged here: ``choice.homes`` knows what is in flight.
 """
 
 from __future__ import annotations

@@ -14,12 +14,9 @@ is held to 1.27 times its share. Beside the bound, home must have a free place u
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-__all__ = ["ALWAYS_LET_IN", "is_within", "may_go_home"]
+__all__ = ["ALWAYS_LET_IN", "is_within"]
 
 ALWAYS_LET_IN: Final = 3
 """The bound is three at least, this request among them."""
@@ -27,22 +24,12 @@ _FIVE, _FOUR = 5, 4
 """1.25 as whole numbers: a division of them is exact."""
 
 
-def may_go_home(in_flight: int, others: Iterable[int], cap: int | None) -> bool:
-    """Say whether home is taken. Of very many servers, a sample of others will do.
+def is_within(in_flight: int, others: int, count: int) -> bool:
+    """Say whether home is within the bound, its cap apart. Of very many servers, a sample of others will do.
 
     Args:
         in_flight: requests that run at home, without this one.
-        others: requests that run on each other server that would do.
-        cap: how many may run at home; None: any number.
+        others: requests that run on the other servers that would do, together.
+        count: how many others there are.
     """
-    if cap is not None and in_flight >= cap:
-        return False
-    if in_flight < ALWAYS_LET_IN:
-        return True
-    counts = (*others,)
-    return is_within(in_flight, sum(counts), len(counts))
-
-
-def is_within(in_flight: int, others: int, count: int) -> bool:
-    """Say whether home is within the bound, its cap apart, where ``count`` others have so many in flight together."""
     return in_flight <= 1 - (-_FIVE * (others + in_flight + 1) // (_FOUR * (count + 1)))

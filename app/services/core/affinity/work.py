@@ -10,6 +10,7 @@ beside it. Until something is known of a server, it is held to be as fast as the
 from __future__ import annotations
 
 import math
+from statistics import median
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -20,6 +21,10 @@ __all__ = ["ANSWER_BYTES", "HALF_LIFE_SECONDS", "Work"]
 HALF_LIFE_SECONDS: Final = 300.0
 ANSWER_BYTES: Final = 8192
 """What an answer counts: to make one token takes about as long as to read ten to fifty, and answers have hundreds."""
+_MOST_FASTER: Final = 4.0
+"""Nobody counts as faster than so many of the middle: who answers at once may not have worked at all."""
+_ENOUGH: Final = 5
+"""Of fewer servers there is no middle."""
 _FORGETTING: Final = 0.95
 """What the past counts at each answer: about the last 20 say how fast a server is."""
 _LONGEST_SECONDS: Final = 900.0
@@ -71,13 +76,16 @@ class Work:
         shares = {server_id: self._shares.get(server_id, _UNKNOWN) for server_id in server_ids}
         rates = [share.done_seconds / share.done_bytes for share in shares.values() if share.done_bytes]
         fastest = min(rates, default=1.0)
+        if len(rates) >= _ENOUGH:
+            fastest = max(fastest, median(rates) / _MOST_FASTER)
         found = {}
         for server_id, share in shares.items():
             load = share.given(now) + size_bytes - known.get(server_id, 0)
             if strength is not None:
                 found[server_id] = load / strength(server_id)
             else:
-                found[server_id] = load * (share.done_seconds / share.done_bytes if share.done_bytes else fastest)
+                rate = share.done_seconds / share.done_bytes if share.done_bytes else fastest
+                found[server_id] = load * max(rate, fastest)
         return found
 
     def is_busy(self, server_id: str, now: float) -> bool:

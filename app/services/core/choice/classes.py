@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from app.services.core.choice.snapshot import Candidate
     from app.services.core.types import ModelEntry
 
-__all__ = ["MAX_MEMBERS", "ModelClass", "merged"]
+__all__ = ["MAX_MEMBERS", "ModelClass", "families", "merged"]
 
 MAX_MEMBERS: Final = 100
 """The most names that one class may have."""
@@ -48,6 +48,11 @@ def merged(by_model: Mapping[str, list[Candidate]], classes: Iterable[ModelClass
             entries: dict[tuple[str, ModelEntry], ModelEntry] = {}
             routes |= {asked: _asked_for(asked, pool, entries) for asked in one.names}
     return routes
+
+
+def families(classes: Iterable[ModelClass]) -> dict[str, str]:
+    """Say for each name of a class what the class is called."""
+    return {name: one.name for one in classes for name in one.names}
 
 
 def _asked_for(asked: str, pool: list[Candidate], entries: dict[tuple[str, ModelEntry], ModelEntry]) -> list[Candidate]:

@@ -93,13 +93,13 @@ def draw_from(
     cold = sample(tier.spare, board, tried, now, random)
     if cold is None or backlog(cold, board.lane(cold.server.id), now) + COLD_PENALTY >= backlog(chosen, lane, now):
         return chosen
-    board.gather(route.name, cold.server.id)
+    board.gather(route.family, cold.server.id)
     return cold
 
 
 def gathered(route: Route, tier: Tier, board: Board, tried: Collection[str], now: float) -> Candidate | None:
     """Return the server that loads the model right now, if it may be taken and is not crowded yet."""
-    server_id = board.gathered.get(route.name)
+    server_id = board.gathered.get(route.family)
     if server_id is None or server_id in tried:
         return None
     candidate = route.by_id.get(server_id)

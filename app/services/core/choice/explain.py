@@ -15,21 +15,23 @@ from typing import TYPE_CHECKING, Any, Final
 from app.services.core.choice.load import has_model
 from app.services.core.choice.plan import Forward, Queue, plan, unknown_model
 from app.services.core.choice.route_header import home_at, why_taken
-from app.services.core.choice.snapshot import Candidate
-from app.services.core.choice.standing import FREE, Standing, barred, behind
+from app.services.core.choice.standing import FREE, Standing, barred, behind, entering
 from app.services.core.prompt.contexts import context_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from app.services.core.choice.plan import Plan
-    from app.services.core.choice.snapshot import Route, Snapshot
+    from app.services.core.choice.snapshot import Candidate, Route, Snapshot
     from app.services.core.live.board import Board
     from app.services.core.prompt.demand import Demand
 
 __all__ = ["Explanation", "Place", "explain"]
 
 DRAWS: Final = 1024
+FEWEST_DRAWS: Final = 64
+_DRAWS_BY_SERVERS: Final = 50_000
+"""Of a thousand servers a few dozen draws are taken: somebody else waits for the event loop meanwhile."""
 """How often the plan is asked: shares are right to about two percent."""
 _SHORT_ID: Final = 8
 _NAMED: Final = 3
@@ -57,7 +59,7 @@ class Place:
         server_id: which one.
         takes: whether the next request may go there.
         share: of the next requests, 0.0 to 1.0.
-        word: what speaks against it, in one word of ``standing.Word``; empty if nothing does.
+        word: what speaks against it, one of ``standing.Word``; empty if nothing does.
         why: the same in words; empty if nothing does.
         in_flight: the gateway's requests there.
         foreign: what its engine counts beyond them, as far as that is still believed.
@@ -68,8 +70,7 @@ class Place:
         ramp: how much of the weight counts, up to 1.0: less while it comes back.
         warm: whether the model is in its memory.
         context_length: in tokens; None if unknown.
-        home: why the beginning of the request is known there (``session``, ``prefix``); empty if it is not.
-        known_bytes: how much of the request it knows.
+        home: why the request belongs there (``session``, ``prefix``); empty if it does not.
     """
 
     server_id: str
@@ -87,7 +88,6 @@ class Place:
     warm: bool
     context_length: int | None
     home: str
-    known_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +121,6 @@ class Explanation:
         if alone and self.why == "drawn":
             reason = "it is the least busy of those that may be taken"
         return f"The next request goes to {shown}{more}, because {reason}."
-
-    def lines(self) -> tuple[str, ...]:
-        """Say it server by server, the sentence last."""
-        told = (
-            f"{place.server_id[:_SHORT_ID]}: {f'{place.share:.0%}' if place.takes else 'not taken'}"
-            f"{f', {place.why}' if place.why else ''}"
-            for place in self.servers
-        )
-        return (*told, self.sentence())
 
     def as_dict(self) -> dict[str, Any]:
         """All of it as JSON takes it."""
@@ -165,7 +156,7 @@ def explain(
     drawn: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     random, verdict = _random_numbers(), _QUEUE
-    for _draw in range(DRAWS):
+    for _draw in range(_draws(route)):
         verdict = plan(model, snapshot, board, tried, now, random, demand=demand)
         if not isinstance(verdict, Forward):
             break
@@ -173,7 +164,7 @@ def explain(
         reasons[why_taken(verdict, demand)] += 1
     why = reasons.most_common(1)[0][0] if reasons else ""
     scene = _Scene(board, now, demand, tried, drawn, why)
-    places = scene.places(_candidates(route, snapshot))
+    places = scene.places((*route.ready, *route.standby, *route.down, *route.held))
     return Explanation(model, _name(verdict), why, _message(verdict), places)
 
 
@@ -218,15 +209,14 @@ class _Scene:
             warm=has_model(candidate, lane, now),
             context_length=context_of(candidate),
             home=home.by if home is not None else "",
-            known_bytes=home.known_bytes if home is not None else 0,
         )
 
     def _standing(self, candidate: Candidate, best: Candidate | None) -> Standing:
-        """What speaks against a server. Against one that was drawn nothing does."""
+        """What speaks against a server. Against one that was drawn nothing does, but that it may still be loading."""
         server_id = candidate.server.id
-        if self.drawn[server_id]:
-            return FREE
         lane = self.board.lane(server_id)
+        if self.drawn[server_id]:
+            return entering(candidate, lane, self.now) or FREE
         standing = barred(candidate, lane, self.now, self.demand, self.tried)
         if standing.word or best is None:
             return standing
@@ -236,15 +226,10 @@ class _Scene:
 _QUEUE: Final[Plan] = Queue()
 
 
-def _candidates(route: Route, snapshot: Snapshot) -> list[Candidate]:
-    """Every server of a model: those that may serve it, and those that are held back."""
-    known = [*route.ready, *route.standby, *route.down]
-    if route.registered == len(known):
-        return known
-    routed = {candidate.server.id for candidate in known}
-    others = (server for server in snapshot.servers.values() if server.id not in routed)
-    held = [Candidate(server, model) for server in others for model in server.models if model.name == route.name]
-    return known + held
+def _draws(route: Route) -> int:
+    """How many requests are made up: of a large pool fewer, as each takes longer."""
+    servers = max(len(route.ready) + len(route.standby), 1)
+    return max(FEWEST_DRAWS, min(DRAWS, _DRAWS_BY_SERVERS // servers))
 
 
 def _copied(board: Board) -> Board:

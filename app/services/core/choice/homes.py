@@ -49,39 +49,45 @@ def home_of(
         now: monotonic seconds.
         random: uniform floats in [0, 1).
     """
-    least_room = Room.UNSURE if tier is None else Room.SURE
-    busy = ""
+    peers, busy = (tier or route.tier).members, ""
+    priority = peers[0].server.priority
     for home in demand.homes[:_MOST_HOMES]:
-        candidate = route.by_id.get(home.server_id)
-        if candidate is None or home.server_id in tried or home.server_id == busy:
+        server_id = home.server_id
+        if server_id == busy or server_id in tried or (candidate := route.by_id.get(server_id)) is None:
             continue
-        lane = board.lanes.get(home.server_id) or board.lane(home.server_id)
-        if not _knows_it_still(candidate, lane, now):
+        server, lane = candidate.server, board.lanes.get(server_id) or board.lane(server_id)
+        is_plain = lane.closer_look_until <= now
+        if not (is_plain and candidate.warm) and not _knows_it_still(candidate, lane, now):
             continue
-        if tier is not route.tier and room_at(candidate, demand) > least_room:
+        if tier is not route.tier and room_at(candidate, demand) > _least_room(tier):
             continue
-        peers = (tier or route.tier).members
-        if peers[0].server.priority != candidate.server.priority:
-            if _is_outranked(candidate, route, board, demand, least_room, tried, now):
+        others = peers
+        if server.priority != priority:
+            if _is_outranked(candidate, route, board, demand, _least_room(tier), tried, now):
                 continue
-            peers = tuple(other for other in route.ready if other.server.priority == candidate.server.priority)
-        if lane.closer_look_until <= now:
-            in_flight, cap = lane.in_flight, candidate.server.max_concurrency
+            others = tuple(other for other in route.ready if other.server.priority == server.priority)
+        if is_plain:
+            in_flight, cap = lane.in_flight, server.max_concurrency
             is_full = cap is not None and in_flight >= cap
         else:
             in_flight, is_full = round(_requests(lane, now)), False  # it has room, as it is open
         if not is_full and (
-            in_flight < ALWAYS_LET_IN or is_within(in_flight, *_others(candidate, peers, board, tried, now, random))
+            in_flight < ALWAYS_LET_IN or is_within(in_flight, *_others(candidate, others, board, tried, now, random))
         ):
             return candidate, home
-        busy = home.server_id
+        busy = server_id
     return None
+
+
+def _least_room(tier: Tier | None) -> Room:
+    """Where a home must have the prompt fit: surely, or perhaps if it surely fits nowhere."""
+    return Room.UNSURE if tier is None else Room.SURE
 
 
 def _knows_it_still(candidate: Candidate, lane: Lane, now: float) -> bool:
     """Whether a home has the model in memory, a cache that is not full, and nothing against it."""
     if lane.closer_look_until <= now:
-        return candidate.warm or has_model(candidate, lane, now)
+        return has_model(candidate, lane, now)
     return not lane.is_strained(now) and is_open(candidate, lane, now) and has_model(candidate, lane, now)
 
 
@@ -116,13 +122,17 @@ def _others(
     stride = -(-len(peers) // _MOST_OTHERS)
     if stride > 1:
         peers = peers[int(random() * stride) :: stride]
+    if tried:
+        peers = [other for other in peers if other.server.id not in tried]
     lanes, strength = board.lanes, home.strength
     total = count = 0
     for other in peers:
-        server_id = other.server.id
-        if other is home or (tried and server_id in tried):
+        if other is home:
             continue
-        lane = lanes.get(server_id) or board.lane(server_id)
+        try:  # nearly every server has a lane
+            lane = lanes[other.server.id]
+        except KeyError:
+            lane = board.lane(other.server.id)
         if lane.closer_look_until <= now and other.strength == strength:
             total += lane.in_flight
             count += 1

@@ -1,7 +1,8 @@
 """May a server be taken, and how loaded is it? What every way of choosing one goes by.
 
 Load is what a server would have with one request more, ours and foreign, for each of its places and each unit of its
-weight. One that ramps has a part of its strength; one whose cache is full counts for twice what it has.
+weight (``core.choice.places``). Where its engine was seen to compute more than its places with nothing waiting, it has
+so many. One that ramps has a part of its strength; one whose cache is full counts for twice what it has.
 
 A model that is in no memory takes a load first. So servers that have it go first, until those have more than two
 requests waiting for each place: from there on loading it once more is the shorter wait. Whoever is loading it now
@@ -11,6 +12,8 @@ counts as having it: requests gather behind one load.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+
+from app.services.core.choice.places import strength_of
 
 if TYPE_CHECKING:
     from app.services.core.choice.snapshot import Candidate
@@ -68,9 +71,11 @@ def is_crowded(candidate: Candidate, lane: Lane, now: float) -> bool:
 
 def load(candidate: Candidate, lane: Lane, now: float, more: int = 0) -> float:
     """How loaded it is, or would be with so many requests ``more``."""
+    strength = candidate.strength if lane.held <= candidate.places else strength_of(candidate.server, lane.held)
     if lane.closer_look_until <= now:
-        return (lane.in_flight + more) / candidate.strength
-    strength = candidate.strength * lane.share(now) if lane.troubled_until > now else candidate.strength
+        return (lane.in_flight + more) / strength
+    if lane.troubled_until > now:
+        strength *= lane.share(now)
     requests = (lane.in_flight + lane.foreign(now) + more) / strength
     return requests * _STRAIN if lane.is_strained(now) else requests
 
@@ -83,7 +88,8 @@ def less_loaded(one: Drawn, two: Drawn, now: float) -> Candidate:
     """
     first, lane = one
     second, other = two
-    if lane.closer_look_until <= now >= other.closer_look_until:
+    is_plain = lane.closer_look_until <= now >= other.closer_look_until
+    if is_plain and lane.held <= first.places and other.held <= second.places:
         before, after = lane.in_flight / first.strength, (other.in_flight + 1) / second.strength
     else:
         before, after = load(first, lane, now), load(second, other, now, 1)

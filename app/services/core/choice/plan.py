@@ -29,7 +29,7 @@ from app.services.core.choice.homes import home_of
 from app.services.core.choice.snapshot import Candidate, Route, Snapshot
 from app.services.core.choice.verdicts import Await, Forward, Plan, Queue, Refuse
 from app.services.core.errors import ModelNotFound, Unavailable
-from app.services.core.prompt.contexts import Room, room, room_at, too_long
+from app.services.core.prompt.contexts import Room, holds_answer, room, room_at, too_long
 from app.services.core.retry import RETRY_AFTER_SECONDS
 
 if TYPE_CHECKING:
@@ -115,12 +115,13 @@ def _on_demand(
     """Send it home, or to one where it surely fits, or where it may fit if it surely fits nowhere."""
     if not route.ready:
         return None
-    least, sure = _sure_tier(route, demand) if _has_figures(demand) else (0, route.tier)
-    if demand.homes:
-        found = home_of(route, sure, board, demand, tried, now, random)
-        if found is not None:
-            candidate, home = found
-            return Forward(candidate, home.by)
+    least = 0
+    sure: Tier | None = route.tier
+    if _has_figures(demand):
+        least, sure = _sure_tier(route, demand)
+    if demand.homes and (found := home_of(route, sure, board, demand, tried, now, random)) is not None:
+        candidate, home = found
+        return Forward(candidate, home.by)
     if sure is not None:
         return _drawn(route, sure, board, tried, now, random, least)
     for _draw in range(_DRAWS_FOR_ROOM):
@@ -152,11 +153,23 @@ def _drawn(
 
 
 def _sure_tier(route: Route, demand: Demand) -> tuple[int, Tier | None]:
-    """The least context where a prompt surely fits, and the first tier of those that have it; None: nobody has."""
+    """The least context where a prompt surely fits, and the first tier of those that have it; None: nobody has.
+
+    One that holds the longest answer too goes before it, but not before a better priority, or a model in memory.
+    """
+    sure: tuple[int, Tier] | None = None
     for length, tier in route.roomy or ():
-        if room(length, demand) is Room.SURE:
-            return length, tier
-    return 0, None
+        if sure is None:
+            if room(length, demand) is not Room.SURE:
+                continue
+            sure = length, tier
+        if not demand.answer_tokens or holds_answer(length, demand):
+            return (length, tier) if tier is sure[1] or _is_as_good(tier, sure[1]) else sure
+    return sure or (0, None)
+
+
+def _is_as_good(tier: Tier, other: Tier) -> bool:
+    return tier.warm is other.warm and tier.members[0].server.priority == other.members[0].server.priority
 
 
 def _has_figures(demand: Demand) -> bool:
@@ -180,10 +193,10 @@ def _of_all(
     select: Select | None,
     demand: Demand | None,
 ) -> Plan:
-    chosen = _chosen(route, board, tried, now, random, select)
+    chosen = _chosen(route, board, tried, now, random, select, demand)
     if isinstance(chosen, Candidate):
         if not chosen.warm:
-            board.gather(route.name, chosen.server.id)
+            board.gather(route.family, chosen.server.id)
         return Forward(chosen, _why(route, chosen) if demand is None or select is None else "roomy")
     if isinstance(chosen, Full) or (isinstance(chosen, Cooling) and chosen.seconds <= _PATIENCE_SECONDS):
         return _QUEUE  # the queue is looked at ten times a second: whoever cools is asked again soon
@@ -197,10 +210,10 @@ def _of_all(
 
 
 def _by_room(demand: Demand) -> Select:
-    """Sort servers by whether a prompt fits: where it surely does, then where it may; the rest is left out."""
+    """Sort servers by whether a prompt fits: where it surely does, then where it may, then where it hardly does."""
 
     def select(candidates: Sequence[Candidate]) -> Groups:
-        groups: tuple[list[Candidate], list[Candidate], list[Candidate]] = ([], [], [])
+        groups: tuple[list[Candidate], ...] = tuple([] for _room in Room)
         for candidate in candidates:
             groups[room_at(candidate, demand)].append(candidate)
         return [group for group in groups[: Room.NONE] if group]
@@ -221,11 +234,14 @@ def _chosen(
     now: float,
     random: Callable[[], float],
     select: Select | None,
+    demand: Demand | None,
 ) -> Candidate | Full | Cooling | None:
     """Choose among those that are ready, group by group; those on standby come when none will get free there."""
     best: Full | Cooling | None = None
     for candidates in (route.ready, route.standby):
         for group in (candidates,) if select is None else select(candidates):
+            if group and demand and isinstance(best, Full) and room_at(group[0], demand) is Room.UNLIKELY:
+                break  # a place where it fits will come free
             found = choose(group, board, tried, now, random)
             if isinstance(found, Candidate):
                 return found

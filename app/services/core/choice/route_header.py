@@ -45,8 +45,8 @@ def passed_over(
         barred(candidate, board.lane(candidate.server.id), now, demand, tried) for candidate in known[:MOST_COUNTED]
     )
     counts = Counter(str(standing.word) for standing in standings if standing.word)
-    if route.registered > len(known):
-        counts[_HELD_BACK] = route.registered - len(known)
+    if route.held:
+        counts[_HELD_BACK] = len(route.held)
     return counts
 
 

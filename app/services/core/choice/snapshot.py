@@ -7,10 +7,12 @@ never waits for a lock, a framework or a database. What a choice would have to s
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from app.services.core.choice.classes import merged
+from app.services.core.choice.classes import families, merged
+from app.services.core.choice.places import places_of, strength_of
 from app.services.core.choice.tiers import NO_TIER, Tier, even, first_tier, roomy_tiers
+from app.services.core.prompt.contexts import expected_context
 from app.services.core.types import HealthStatus, ModelEntry, Server
 
 if TYPE_CHECKING:
@@ -18,12 +20,7 @@ if TYPE_CHECKING:
 
     from app.services.core.choice.classes import ModelClass
 
-__all__ = ["EMPTY", "USUAL_PLACES", "Candidate", "Route", "Snapshot", "build_snapshot", "recovered"]
-
-USUAL_PLACES: Final = 4
-"""How many requests a server is taken to compute at once that does not tell, and whose owner sets no bound."""
-_MOST_PLACES: Final = 1024
-"""What a server says beyond it would only draw load to it."""
+__all__ = ["EMPTY", "Candidate", "Route", "Snapshot", "build_snapshot", "recovered"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +31,8 @@ class Candidate:
         server: the server.
         model: its entry; ``context_length`` is the one in effect, where the server tells it.
         warm: whether the model is in its memory, as far as its engine tells.
-        places: how many requests it computes at once: by its own word and its owner's bound, else the usual number.
-        strength: places by weight: how much load is as much for it as one request for another.
+        places: how many requests it computes at once, as far as is known (``core.choice.places``).
+        strength: how much load is as much for it as one request for another.
     """
 
     server: Server
@@ -45,20 +42,23 @@ class Candidate:
     strength: float = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        places = _places(self.server)
+        places = places_of(self.server)
         object.__setattr__(self, "places", places)
-        object.__setattr__(self, "strength", places * self.server.weight)
+        object.__setattr__(self, "strength", strength_of(self.server, places))
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
     """All that is known of one model name.
 
+    ``family`` is the name of the confirmed class that it belongs to, else its own: what is learnt of a model, and which
+    server a conversation is on, is the same under all names of a class.
     ``ready`` may be chosen now, best priority first, and in each priority those first that have the model in memory.
     ``standby`` holds servers whose state is not known yet: they are tried only when none is ready; ``down`` those that
-    failed their checks and may be back at any time. A server that its owner, the operator or the gateway holds back is
-    in none of them, nor is one that refuses the gateway's key: only somebody's doing brings it back. ``registered``
-    counts every server that has the model, whatever its state; ``context_length`` is the largest that they tell.
+    failed their checks and may be back at any time. ``held`` holds those that only somebody's doing brings back: their
+    owner, the operator or the gateway holds them back, they refuse the gateway's key, or no longer list the model.
+    ``registered`` counts every server that has the model, whatever its state; ``context_length`` is the largest that
+    they tell.
 
     The rest is laid out for the choice. ``tier`` is the first tier of ``ready``; ``even`` how many are in it, if they
     are equals: between them a draw needs no sums. ``roomy`` has a first tier for each context length among ``ready``,
@@ -79,6 +79,8 @@ class Route:
     least_context: int = 0
     by_id: Mapping[str, Candidate] = field(default_factory=dict)
     why: str = "drawn"
+    family: str = ""
+    held: tuple[Candidate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +111,9 @@ def build_snapshot(servers: Iterable[Server], classes: Iterable[ModelClass] = ()
     for server in by_id.values():
         for model in server.models:
             by_model.setdefault(model.name, []).append(_candidate(server, model))
-    routes = merged(by_model, classes)
-    return Snapshot(by_id, {name: _route(name, routes[name]) for name in sorted(routes)})
+    classes = tuple(classes)
+    routes, family = merged(by_model, classes), families(classes)
+    return Snapshot(by_id, {name: _route(name, routes[name], family.get(name, name)) for name in sorted(routes)})
 
 
 def recovered(before: Snapshot, after: Snapshot) -> list[str]:
@@ -126,10 +129,11 @@ def recovered(before: Snapshot, after: Snapshot) -> list[str]:
 
 def _candidate(server: Server, model: ModelEntry) -> Candidate:
     told = next((server.contexts[name] for name in _spellings(server, model) if server.contexts.get(name)), None)
-    if told and told != model.context_length:
-        model = replace(model, context_length=told)
     loaded = server.loaded
     warm = loaded is None or any(name in loaded for name in _spellings(server, model))
+    length = expected_context(server, model, told, warm=warm)
+    if length != model.context_length:
+        model = replace(model, context_length=length)
     return Candidate(server, model, warm)
 
 
@@ -141,12 +145,7 @@ def _spellings(server: Server, model: ModelEntry) -> tuple[str, ...]:
     return name, f"{name}:latest"
 
 
-def _places(server: Server) -> int:
-    known = [count for count in (server.places, server.max_concurrency) if count is not None]
-    return min(max(min(known, default=USUAL_PLACES), 1), _MOST_PLACES)
-
-
-def _route(name: str, candidates: list[Candidate]) -> Route:
+def _route(name: str, candidates: list[Candidate], family: str) -> Route:
     fit = [candidate for candidate in candidates if _may_serve(candidate)]
     fit.sort(key=lambda candidate: (-candidate.server.priority, not candidate.warm))
     ready = _with_health(fit, HealthStatus.HEALTHY)
@@ -164,6 +163,8 @@ def _route(name: str, candidates: list[Candidate]) -> Route:
         least_context=min(_lengths(fit), default=0),
         by_id={candidate.server.id: candidate for candidate in reversed(ready)},
         why="only" if len(ready) == 1 else "loaded" if tier.spare else "drawn",
+        family=family,
+        held=tuple(candidate for candidate in candidates if not _may_serve(candidate)),
     )
 
 

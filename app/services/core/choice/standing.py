@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from app.services.core.live.board import Lane
     from app.services.core.prompt.demand import Demand
 
-__all__ = ["FREE", "Standing", "Word", "barred", "behind"]
+__all__ = ["FREE", "Standing", "Word", "barred", "behind", "entering"]
 
 
 class Word(StrEnum):
@@ -37,6 +37,7 @@ class Word(StrEnum):
     KEY = "refuses our key"
     NOT_LISTED = "model not listed"
     TRIED = "tried already"
+    LOADING = "loading the model"
     DOWN = "not answering"
     EJECTED = "ejected"
     COOLING = "cooling"
@@ -47,6 +48,7 @@ class Word(StrEnum):
     PRIORITY = "lower priority"
     FAILED = "just failed"
     TIGHT = "tight context"
+    ENTERING = "on its way into memory"
     COLD = "not in memory"
     ELSEWHERE = "better elsewhere"
     BUSIER = "busier"
@@ -66,7 +68,8 @@ class Standing:
 
 
 FREE: Final = Standing(Word.NONE, "")
-_STILL_DRAWN: Final = frozenset((Word.NONE, Word.COLD, Word.BUSIER))
+_STILL_DRAWN: Final = frozenset((Word.NONE, Word.ENTERING, Word.COLD, Word.BUSIER))
+_LOADING: Final = Standing(Word.LOADING, "loading the model")
 
 
 def barred(
@@ -88,7 +91,7 @@ def barred(
     if server.id in tried:
         return Standing(Word.TRIED, "this request was there already")
     if server.health is HealthStatus.UNHEALTHY:
-        return Standing(Word.DOWN, "not answering its checks")
+        return _LOADING if server.loading else Standing(Word.DOWN, "not answering its checks")
     return _busy(candidate, lane, now) or _too_small(candidate, demand) or FREE
 
 
@@ -106,6 +109,8 @@ def behind(candidate: Candidate, best: Candidate, lane: Lane, now: float, demand
     server = candidate.server
     is_known_less = server.health is HealthStatus.UNKNOWN and best.server.health is HealthStatus.HEALTHY
     is_tighter = demand is not None and room_at(candidate, demand) > room_at(best, demand)
+    if is_known_less and server.loading:
+        return _LOADING
     suspect_seconds = lane.suspect_until - now
     found = (
         (is_known_less, Word.UNKNOWN, "state unknown, others are known to be well"),
@@ -119,7 +124,16 @@ def behind(candidate: Candidate, best: Candidate, lane: Lane, now: float, demand
         (suspect_seconds > 0, Word.FAILED, f"just failed, others first for {_seconds(suspect_seconds)}"),
         (not has_model(candidate, lane, now), Word.COLD, "model not in memory"),
     )
-    return next((Standing(word, words) for holds, word, words in found if holds), _BUSIER)
+    return next(
+        (Standing(word, words) for holds, word, words in found if holds), entering(candidate, lane, now) or _BUSIER
+    )
+
+
+def entering(candidate: Candidate, lane: Lane, now: float) -> Standing | None:
+    """Say that its model is on its way into memory, if it is: who goes there waits for that."""
+    residence = lane.residence
+    since = None if residence is None else residence.loading_since(candidate.model.upstream_name)
+    return None if since is None else Standing(Word.ENTERING, f"loading the model, {_seconds(now - since)} so far")
 
 
 _BUSIER: Final = Standing(Word.BUSIER, "busier than others, or of less weight")
@@ -159,7 +173,7 @@ def _busy(candidate: Candidate, lane: Lane, now: float) -> Standing | None:
 
 
 def _too_small(candidate: Candidate, demand: Demand | None) -> Standing | None:
-    if demand is None or room_at(candidate, demand) is not Room.NONE:
+    if demand is None or room_at(candidate, demand) < Room.UNLIKELY:
         return None
     asked = max(demand.prompt_tokens, demand.least_tokens)
     return Standing(Word.CONTEXT, f"context {_figure(context_of(candidate))} < about {asked:,}")

@@ -56,7 +56,7 @@ def even(tier: Tier) -> int:
     """Say how many are in a tier of equals, 0 in any other: between equals a draw needs no sums and no division."""
     if not tier.warm or tier.spare is not None:
         return 0
-    is_even = len({(member.server.weight, member.places) for member in tier.members}) == 1
+    is_even = len({(member.server.weight, member.strength) for member in tier.members}) == 1
     return len(tier.members) if is_even else 0
 
 

@@ -1,9 +1,10 @@
 """Which servers may take over an answer, and which of them first?
 
-How many tokens a context has to hold is a guess: four bytes of prompt are taken for a token, which errs by a third
-either way, and encoded pictures are left out. So a server is ruled out only where its context is smaller than that of
-the server that began *and* clearly too small for the guess. One that is let through wrongly refuses, and the next is
-asked; one that is ruled out wrongly might have been the last.
+How many tokens a context has to hold is a guess: four bytes of prompt are taken for a token, or what was learnt of the
+model; encoded pictures are left out. So a server is ruled out only where its context is smaller than that of the server
+that began *and* clearly too small for the guess. One that is let through wrongly refuses, and the next is asked; one
+that is ruled out wrongly might have been the last. An engine that cuts in silence what is too long refuses nothing, so
+there the prompt and all that was delivered must surely fit: an error is a better end than half of another answer.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from app.services.core.continuation.judgement import spent_tokens
 from app.services.core.continuation.rendering import RENDERERS
 from app.services.core.continuation.request import DEFAULT_LIMITS
 from app.services.core.naming.reading import read_name
+from app.services.core.prompt.contexts import CUTTERS, Room, context_of, room
+from app.services.core.prompt.demand import NO_DEMAND, Demand
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,7 +41,15 @@ class Fit(StrEnum):
     """A probe has yet to tell."""
 
 
-def fit(candidate: Candidate, asked: Asked, delivered: Delivered, *, anew: bool, first: Candidate | None = None) -> Fit:
+def fit(
+    candidate: Candidate,
+    asked: Asked,
+    delivered: Delivered,
+    *,
+    anew: bool,
+    first: Candidate | None = None,
+    demand: Demand | None = None,
+) -> Fit:
     """Judge one server.
 
     Args:
@@ -47,8 +58,9 @@ def fit(candidate: Candidate, asked: Asked, delivered: Delivered, *, anew: bool,
         delivered: what it has.
         anew: whether the answer is made from its beginning: any server can, if its context is large enough.
         first: the server that began; None where that is not known.
+        demand: what is known of the prompt, where it was read.
     """
-    if not _holds(candidate, needed_tokens(asked, delivered), first):
+    if not _holds(candidate, asked, delivered, first, demand):
         return Fit.UNABLE
     if anew:
         return Fit.ABLE
@@ -122,13 +134,20 @@ def _quantization(candidate: Candidate) -> str:
     return read_name(candidate.model.upstream_name).quantization
 
 
-def _holds(candidate: Candidate, needed: int, first: Candidate | None) -> bool:
+def _holds(
+    candidate: Candidate, asked: Asked, delivered: Delivered, first: Candidate | None, demand: Demand | None
+) -> bool:
     """Whether the context may be large enough: as large as that of the first, or than three quarters of the guess."""
-    length = candidate.model.context_length
-    if length is None:
+    length, begun = context_of(candidate), None if first is None else context_of(first)
+    if length is None or (begun is not None and length >= begun):
         return True
-    begun = first.model.context_length if first is not None else None
-    return (begun is not None and length >= begun) or 4 * length >= 3 * needed
+    cuts, spent, known = candidate.server.engine in CUTTERS, spent_tokens(delivered, None), demand or NO_DEMAND
+    prompt = max(asked.prompt_bytes // BYTES_PER_TOKEN, known.prompt_tokens)
+    now = Demand(known.least_tokens + spent, prompt + spent, refused_at=known.refused_at)
+    found = room(length, now, cuts=cuts)
+    if cuts:
+        return found is Room.SURE
+    return found is not Room.NONE and 4 * length >= 3 * needed_tokens(asked, delivered)
 
 
 def _renders(candidate: Candidate, asked: Asked, delivered: Delivered, ability: Ability) -> bool:

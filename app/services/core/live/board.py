@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["GAP_BOUNDS_SECONDS", "RAMP_LEAST", "RAMP_SECONDS", "SUSPICION_GAPS", "Board", "Lane"]
 
 _MOST_GATHERED: Final = 4096
+_TELLING: Final = frozenset(("ollama", "lmstudio"))
+"""Engines that tell what is in memory. What looks like one of them and does not may have room for all its models."""
 
 
 class Board:
@@ -61,7 +63,7 @@ class Board:
             if self.lanes[server_id].in_flight == 0:
                 del self.lanes[server_id]
         for server in servers.values():
-            swaps = server.swaps_models
+            swaps = server.swaps_models and (server.loaded is not None or server.engine not in _TELLING)
             lane = self.lane(server.id) if swaps else self.lanes.get(server.id)
             if lane is not None and swaps is not (lane.residence is not None):
                 lane.swaps(_residence(server) if swaps else None)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from app.services.core.live.breaker import NEW, Phase, Signal, advance
 from app.services.core.live.gaps import GAP_BOUNDS_SECONDS, GapEvidence
-from app.services.core.live.hearsay import NOTHING_TOLD, heard, held
+from app.services.core.live.hearsay import FRESH_SECONDS, NOTHING_TOLD, heard, held
 from app.services.core.retry import Failure
 
 if TYPE_CHECKING:
@@ -211,9 +211,9 @@ class Lane:
 
     # -- what its engine says
 
-    def told(self, signals: Signals, now: float) -> None:
-        """Hear what a poll of the engine found: how busy it is, and which models are in its memory."""
-        self._hearsay = heard(signals, self.in_flight, now)
+    def told(self, signals: Signals, now: float, fresh_seconds: float = FRESH_SECONDS) -> None:
+        """Hear what a poll found of its load and its memory; it counts whole for ``fresh_seconds``, above 0.0."""
+        self._hearsay = heard(signals, self.in_flight, now, fresh_seconds)
         self.held = held(signals, self.held)
         if self.residence is not None and signals.loaded is not None:
             self.residence.told(signals.loaded, now)

@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 __all__ = ["Residence"]
 
 LONGEST_WAIT_SECONDS: Final = 20.0
+LONGEST_LOAD_SECONDS: Final = 120.0
+"""A load that takes longer may never end: while another model waits, nothing new gathers behind it."""
 """After so long a wait a model gets its turn, however busy the one in memory is."""
 SHORTEST_DWELL_SECONDS: Final = 5.0
 LONGEST_DWELL_SECONDS: Final = 60.0
@@ -106,17 +108,6 @@ class Residence:
 
     # -- the turn
 
-    def may_take(self, upstream_name: str, now: float) -> bool:
-        """Whether a request may be sent for this model; if not, note that somebody waits for it.
-
-        To be asked again, at least twice a second, for as long as somebody does. Who may be sent elsewhere at once does
-        not wait: for such a request ``is_open`` is the question.
-        """
-        if self.is_open(upstream_name, now):
-            return True
-        self.wish(upstream_name, now)
-        return False
-
     def is_open(self, upstream_name: str, now: float) -> bool:
         """Whether a request may be sent for this model. Changes nothing."""
         if upstream_name in self._company and not self._wishes:
@@ -129,7 +120,7 @@ class Residence:
         return upstream_name in self._company or not self._leaving_for(upstream_name)
 
     def wish(self, upstream_name: str, now: float) -> None:
-        """Note that somebody waits for this model."""
+        """Note that somebody waits for this model. To be noted again, at least twice a second, while somebody does."""
         wish = self._wishes.get(upstream_name)
         if wish is not None and now - wish.renewed_at <= WISH_SECONDS:
             wish.renewed_at = now
@@ -254,7 +245,9 @@ class Residence:
     def _is_due(self, first: str, now: float) -> bool:
         """Whether those that must leave for a model get nothing new, so that its turn comes."""
         waits = first not in self._company and bool(self._leaving_for(first))
-        return waits and now >= self._stays_until and now - self._wishes[first].since >= LONGEST_WAIT_SECONDS
+        hangs = any(now - since >= LONGEST_LOAD_SECONDS for since in self._loading.values())
+        has_stayed = now >= self._stays_until or hangs
+        return waits and has_stayed and now - self._wishes[first].since >= LONGEST_WAIT_SECONDS
 
     def _stays_beside(self, upstream_name: str, first: str) -> bool:
         """Whether a model is not in the way of the one whose turn comes."""

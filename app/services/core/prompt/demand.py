@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
-__all__ = ["Demand", "Home"]
+__all__ = ["NO_DEMAND", "Demand", "Home"]
 
 
 class Home(msgspec.Struct, frozen=True, gc=False):
@@ -27,9 +29,12 @@ class Demand(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         least_tokens: what the prompt surely has, whatever the tokenizer.
         prompt_tokens: what it has by what was learnt of the model.
+        low_tokens: what it has if it is as light as the lightest that were counted of the model: nobody is refused for
+            more. 0 where there is no such figure.
         answer_tokens: the most that the client asks for; 0 where it sets no limit.
         homes: servers that know its beginning, best first.
         member: of the body, which holds the prompt: for the words of a refusal.
+        refused_at: the largest context, in tokens, of a server that refused it as too long; 0 where none did.
     """
 
     least_tokens: int = 0
@@ -37,3 +42,8 @@ class Demand(msgspec.Struct, frozen=True, gc=False):
     answer_tokens: int = 0
     homes: tuple[Home, ...] = ()
     member: str = "messages"
+    low_tokens: int = 0
+    refused_at: int = 0
+
+
+NO_DEMAND: Final = Demand()

@@ -26,6 +26,8 @@ __all__ = ["needs_demand", "read_demand", "teach"]
 
 MEDIUM_TOKENS: Final = 576
 """What a picture or a sound is taken for: 256 to 1,500 are common, by model and size."""
+LEAST_MEDIUM_TOKENS: Final = 64
+"""What a small one may have; nobody is refused for more."""
 MOST_MEDIA: Final = 1000
 """What stands behind so many is not counted at all."""
 _MOST_LOOKS: Final = 10_000
@@ -42,6 +44,8 @@ _ESCAPES: Final = ((b"\\u", 3), (b"\\u0", 1))
 """What escaped characters take beyond their UTF-8: three bytes, and up to U+07FF four."""
 _PADDING: Final = b"    "
 """Long runs of spaces may be one token."""
+_CUT: Final = b'"truncate_prompt_tokens"'
+"""vLLM's own: the client asks for its prompt to be cut to so many tokens."""
 _NULL = msgspec.Raw(b"null")
 _DIGITS: Final = frozenset(b"-0123456789")
 
@@ -56,6 +60,7 @@ class _Body(msgspec.Struct, gc=False):
     functions: msgspec.Raw = _NULL
     max_tokens: msgspec.Raw = _NULL
     max_completion_tokens: msgspec.Raw = _NULL
+    truncate_prompt_tokens: msgspec.Raw = _NULL
 
 
 _decode = msgspec.json.Decoder(_Body).decode
@@ -87,7 +92,7 @@ def needs_demand(body_bytes: int, least_context: int | None, answer_tokens: int 
 def read_demand(
     body: bytes, rates: TokenRates, model: str, homes: tuple[Home, ...] = (), member: str = "messages"
 ) -> Demand:
-    """Read what a request asks of the server that it goes to.
+    """Read what a request asks of the server that it goes to. One that wants its prompt cut fits wherever it is cut.
 
     Args:
         body: as the client sent it; ``peek`` has accepted it.
@@ -100,12 +105,15 @@ def read_demand(
         fields = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Demand(homes=homes, member=member)
+    if bytes(fields.truncate_prompt_tokens) != b"null":
+        return Demand(homes=homes, member=member)
     found = _prompt(fields, member)
     known = found.token_ids
     least = least_tokens(max(found.text_bytes - found.padding_bytes, 0)) + known
     likely = rates.tokens(model, found.text_bytes) + found.media * MEDIUM_TOKENS + known
     answer = max(whole_number(fields.max_completion_tokens) or 0, whole_number(fields.max_tokens) or 0)
-    return Demand(least, max(likely, least), answer, homes, member)
+    low = rates.low_tokens(model, found.text_bytes) + found.media * LEAST_MEDIUM_TOKENS + known
+    return Demand(least, max(likely, least), answer, homes, member, min(max(low, least), max(likely, least)))
 
 
 def teach(
@@ -126,7 +134,7 @@ def teach(
     if not LEAST_BYTES <= len(body) <= _LONGEST_TAUGHT_BYTES or prompt_tokens < LEAST_TOKENS or not rates.wants(model):
         return
     media, _ = _media(body)
-    if media or body.find(b'"messages"') < 0:  # a completion's prompt may be ids of tokens
+    if media or body.find(b'"messages"') < 0 or body.find(_CUT) >= 0:  # a completion's prompt may be ids of tokens
         return
     text_bytes = max(len(body) - _escaping_bytes(body), 0)
     likely = max(rates.tokens(model, text_bytes), prompt_tokens)

@@ -80,3 +80,13 @@ def test_others_are_forgotten() -> None:
     work.keep({"b"})
     work.done("a", 100, 1.0)
     assert work.loads(["a", "b"], 0, {}, NOW) == {"a": 0.0, "b": 100.0}
+
+
+def test_who_answers_at_once_counts_as_at_most_four_times_the_middle() -> None:
+    work = Work()
+    for name, seconds in (("liar", 0.0001), ("a", 1.0), ("b", 1.0), ("c", 1.0), ("slow", 9.0)):
+        work.give(name, 1000, 0.0)
+        work.done(name, 1000, seconds)
+    loads = work.loads(("liar", "a", "b", "c", "slow"), 1000, {}, 0.0)
+    assert loads["a"] / loads["liar"] == pytest.approx(4.0)
+    assert loads["slow"] / loads["a"] == pytest.approx(9.0)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.services.core.choice.classes import ModelClass, merged
+from app.services.core.choice.classes import ModelClass, families, merged
 from app.services.core.choice.snapshot import Candidate, build_snapshot
 from app.services.core.types import Endpoint, HealthStatus, ModelEntry, Server
 
@@ -50,6 +50,13 @@ def test_all_else_that_is_known_of_a_candidate_stays() -> None:
     known = Candidate(OLLAMA, OLLAMA.models[0], warm=False)
     (candidate,) = merged({"llama3.1:8b": [known]}, [CLASS])["llama"]
     assert replace(candidate, model=known.model) == known
+
+
+def test_each_name_of_a_class_is_told_its_class() -> None:
+    assert families([CLASS, ModelClass("x", frozenset({"y"}))]) == {
+        **dict.fromkeys(("llama", "llama3.1:8b", "hub/llama"), "llama"),
+        **dict.fromkeys(("x", "y"), "x"),
+    }
 
 
 def test_no_class_changes_nothing() -> None:

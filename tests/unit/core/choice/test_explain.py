@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.services.core.choice.classes import ModelClass
 from app.services.core.choice.explain import Explanation, Place, explain
 from app.services.core.choice.plan import Forward, plan
 from app.services.core.choice.snapshot import Snapshot, build_snapshot
@@ -23,7 +24,7 @@ from app.services.core.signals import Signals
 from app.services.core.types import Endpoint, HealthStatus, ModelEntry, Server
 
 NOW = 1000.0
-LONG = Demand(4000, 8000)
+LONG = Demand(5000, 8000)
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def test_the_explanation_says_what_the_plan_does(pool: list[Laid], demand: Deman
         assert bool(each.word) == bool(each.why)
         assert each.takes or each.word or explanation.verdict != "forward"
     assert explanation.sentence().startswith("The next request ")
-    assert len(explanation.lines()) == len(pool) + 1
+    assert len(explanation.servers) == len(pool)
     assert "secret" not in str(explanation.as_dict())
 
 
@@ -178,6 +179,8 @@ def test_to_explain_changes_nothing(pool: list[Laid], demand: Demand | None) -> 
         (Laid(missing=True), Word.NOT_LISTED, "model not listed there"),
         (Laid(tried=True), Word.TRIED, "this request was there already"),
         (Laid(HealthStatus.UNHEALTHY), Word.DOWN, "not answering its checks"),
+        (Laid(HealthStatus.UNHEALTHY, hold="loading"), Word.LOADING, "loading the model"),
+        (Laid(HealthStatus.UNKNOWN, hold="loading"), Word.LOADING, "loading the model"),
         (Laid(state="ejected"), Word.EJECTED, "ejected after failures, next trial in 5 s"),
         (Laid(state="cooling"), Word.COOLING, "asked to be left alone, for 2 s yet"),
         (Laid(cap=4, in_flight=4), Word.FULL, "full, 4 of 4"),
@@ -197,7 +200,6 @@ def test_each_reason_has_its_word(laid: Laid, word: Word, words: str) -> None:
     assert place(explanation, 0).share == 1.0
     assert explanation.verdict == "forward"
     assert "goes to s0, because" in explanation.sentence()
-    assert f"s1: not taken, {words}" in explanation.lines()
 
 
 def test_a_trial_that_is_under_way_is_told() -> None:
@@ -231,9 +233,33 @@ def test_a_model_that_would_have_to_be_loaded_is_told() -> None:
     assert explanation.sentence() == "The next request goes to s0, because the model is in memory there."
 
 
-def test_a_home_is_told_with_what_it_knows() -> None:
+def test_a_model_on_its_way_into_memory_is_told() -> None:
+    snapshot, board, _tried = lay_out([Laid(swaps=True, loaded=False), Laid(swaps=True, loaded=False)])
+    for server_id in ("s0", "s1"):
+        residence = board.lane(server_id).residence
+        assert residence is not None
+        residence.take("up/llama", NOW - 11.5)
+    board.lane("s1").in_flight = 9
+    explanation = explain("llama", snapshot, board, NOW)
+    for number, share in ((0, 1.0), (1, 0.0)):
+        one = place(explanation, number)
+        assert (one.word, one.why) == (Word.ENTERING, "loading the model, 12 s so far")
+        assert (one.takes, one.share) == (True, share)
+
+
+def test_held_servers_of_a_class_are_told_under_each_of_its_names() -> None:
+    plain, held = server("s0", Laid()), server("s1", Laid(hold="paused"))
+    held = replace(held, models=(ModelEntry("llama-8b", "llama:8b"),))
+    snapshot = build_snapshot([plain, held], [ModelClass("any-llama", frozenset({"llama", "llama-8b"}))])
+    for name in ("any-llama", "llama", "llama-8b"):
+        explanation = explain(name, snapshot, Board(), NOW)
+        assert place(explanation, 0).share == 1.0
+        assert (place(explanation, 1).word, place(explanation, 1).takes) == (Word.PAUSED, False)
+
+
+def test_a_home_is_told() -> None:
     explanation = told([Laid(), Laid()], Demand(homes=(Home("s1", 5000, "prefix"),)))
-    assert (place(explanation, 1).home, place(explanation, 1).known_bytes) == ("prefix", 5000)
+    assert (place(explanation, 0).home, place(explanation, 1).home) == ("", "prefix")
     assert place(explanation, 1).share == 1.0
     assert place(explanation, 0).word == Word.ELSEWHERE
     assert "it has the beginning of this prompt in its cache" in explanation.sentence()

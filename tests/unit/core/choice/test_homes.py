@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.services.core.affinity.bound import may_go_home
+from app.services.core.affinity.bound import is_within
 from app.services.core.choice.plan import Forward, plan
 from app.services.core.choice.snapshot import Snapshot, build_snapshot
 from app.services.core.live.board import Board
@@ -107,7 +107,7 @@ def test_the_bound_is_exact_up_to_sixteen_servers(at_home: int, others: list[int
     for place, in_flight in enumerate(others):
         board.lane(str(place)).in_flight = in_flight
     _name, why = send(snapshot, board, demanding("home"))
-    assert (why == "prefix") is may_go_home(at_home, others, None)
+    assert (why == "prefix") is is_within(at_home, sum(others), len(others))
 
 
 @pytest.mark.parametrize("count", [17, 31, 200, 1000])

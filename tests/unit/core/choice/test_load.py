@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from app.services.core.choice.classes import ModelClass
 from app.services.core.choice.load import COLD_PENALTY, backlog, has_model, is_crowded
 from app.services.core.choice.plan import Forward, Plan, Queue, plan
 from app.services.core.choice.snapshot import Snapshot, build_snapshot
@@ -94,6 +95,13 @@ def test_one_that_was_seen_to_compute_many_is_not_taken_to_be_crowded() -> None:
     lane.in_flight = 40
     lane.told(Signals(running=40, waiting=0), NOW)
     assert taken(snapshot, board) == {"warm"}
+
+
+def test_requests_for_all_names_of_a_class_gather_behind_one_load() -> None:
+    servers = [server(str(place), loaded=COLD) for place in range(40)]
+    snapshot = build_snapshot(servers, [ModelClass("class", frozenset({"llama", "other"}))])
+    board = Board()
+    assert len({send(snapshot, board, model=name) for name in ("llama", "class", "other", "llama")}) == 1
 
 
 def test_a_better_priority_loads_before_a_lower_one_answers() -> None:

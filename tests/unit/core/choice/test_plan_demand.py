@@ -71,7 +71,8 @@ def test_it_waits_for_a_place_where_it_fits() -> None:
 
 @pytest.mark.parametrize("health", [UP, UNKNOWN, DOWN])
 def test_what_fits_nowhere_is_refused_with_the_figures(health: HealthStatus) -> None:
-    verdict = decide(server("a", 4096), server("b", 8000, health), server("gone", 131_072, paused=True))
+    pool = [server("a", 4096), server("b", 8000, health), server("gone", 131_072, paused=True)]
+    verdict = decide(*pool, demand=Demand(least_tokens=9000, prompt_tokens=10_000, answer_tokens=1000))
     assert isinstance(verdict, Refuse)
     assert isinstance(verdict.error, RequestInvalid)
     assert verdict.error.status == 400
@@ -135,3 +136,22 @@ def test_a_request_that_demands_nothing_is_told_why_too(pool: list[Server], why:
         verdict = plan("llama", build_snapshot(pool), Board(), (), NOW, lambda: 0.0, demand=demand)
         assert isinstance(verdict, Forward)
         assert (verdict.candidate.server.id, verdict.why) == ("a", why)
+
+
+def test_the_longest_answer_decides_between_equals_and_never_before_priority_or_memory() -> None:
+    long_answer = Demand(least_tokens=500, prompt_tokens=1000, answer_tokens=4096)
+    assert sent(server("short", 4096), server("long", 32_768), demand=long_answer) == {("long", "roomy")}
+    pool = [server("pc", 4096, priority=5), server("long", 32_768)]
+    assert {name for name, _why in sent(*pool, demand=long_answer)} == {"pc"}
+    pool = [server("warm", 4096, loaded=frozenset({"llama"})), server("cold", 32_768, loaded=frozenset())]
+    assert {name for name, _why in sent(*pool, demand=long_answer)} == {"warm"}
+    assert {name for name, _why in sent(server("a", 4096), server("b", 4096), demand=long_answer)} == {"a", "b"}
+
+
+def test_where_it_hardly_fits_is_nobody_asked_while_it_fits_elsewhere() -> None:
+    heavy = Demand(least_tokens=2000, prompt_tokens=10_000)
+    board = Board()
+    board.lane("long").in_flight = 1
+    pool = [server("long", 32_768, max_concurrency=1), server("short", 4096)]
+    assert isinstance(decide(*pool, board=board, demand=heavy), Queue)
+    assert sent(server("short", 4096), demand=heavy) == {("short", "roomy")}

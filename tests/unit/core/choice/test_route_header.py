@@ -41,7 +41,7 @@ def server(name: str, context: int = 16_384, cap: int | None = None, *, paused: 
 
 
 def test_it_tells_counts_and_names_no_other_server() -> None:
-    demand = Demand(4000, 8000, homes=(Home("s0", 12_288, "prefix"),))
+    demand = Demand(5000, 8000, homes=(Home("s0", 12_288, "prefix"),))
     pool = [server("s0"), server("s1", 4096), server("s2", cap=1), server("s3", cap=2), server("s4", paused=True)]
     verdict, passed = forwarded(pool, demand, s2=1, s3=2)
     assert header(verdict, demand, 30_412, passed) == (
@@ -53,6 +53,12 @@ def test_of_many_servers_the_first_hundred_are_counted() -> None:
     pool = [server("free"), *(server(f"s{number}", cap=1) for number in range(150))]
     _verdict, passed = forwarded(pool, **{f"s{number}": 1 for number in range(150)})
     assert passed == {"full": 99}
+
+
+def test_those_that_are_held_back_or_loading_are_counted() -> None:
+    loading = replace(server("s1"), health=HealthStatus.UNHEALTHY, loading=True)
+    verdict, passed = forwarded([server("s0"), loading, server("s2", paused=True), server("s3", paused=True)])
+    assert header(verdict, None, 100, passed) == b"only; server=s0; passed over: 1 loading the model, 2 held back"
 
 
 def test_a_plain_request_has_a_short_one() -> None:

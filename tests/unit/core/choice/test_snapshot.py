@@ -127,7 +127,7 @@ def test_in_each_priority_warm_ones_come_first_and_keep_their_order() -> None:
 
 def test_the_context_in_effect_goes_before_what_was_registered() -> None:
     one = server("one", contexts={"meta/llama": 2048})
-    two = server("two", ModelEntry("llama", "llama", 4096), engine="ollama", contexts={"llama:latest": 16_384})
+    two = server("two", ModelEntry("llama", "llama", 32_768), engine="ollama", contexts={"llama:latest": 16_384})
     three = server("three", contexts={"meta/llama": 0, "other": 99})
     route = route_of(one, two, three)
     assert [candidate.model.context_length for candidate in route.ready] == [2048, 16_384, 4096]
@@ -159,7 +159,7 @@ def test_places_are_by_the_engines_word_and_the_owners_bound(
     places: int | None, max_concurrency: int | None, expected: int
 ) -> None:
     candidate = route_of(server("one", places=places, max_concurrency=max_concurrency, weight=0.5)).ready[0]
-    assert (candidate.places, candidate.strength) == (expected, expected * 0.5)
+    assert (candidate.places, candidate.strength) == (expected, min(expected, 64) * 0.5)
 
 
 def test_only_a_tier_of_equals_is_drawn_from_without_sums() -> None:
@@ -167,6 +167,7 @@ def test_only_a_tier_of_equals_is_drawn_from_without_sums() -> None:
     assert route_of(server("a"), server("b"), server("c", priority=-1)).even == 2
     assert route_of(server("a"), server("b", weight=2.0)).even == 0
     assert route_of(server("a"), server("b", places=9)).even == 0
+    assert route_of(server("a", engine="vllm"), server("b", engine="sglang", places=1024)).even == 2
     assert route_of(server("a"), server("b"), server("c", loaded=cold)).even == 0
     assert route_of(server("a", loaded=cold), server("b", loaded=cold)).even == 0
     assert route_of(server("a", weight=1.0), server("b", weight=2.5)).tier.marks == (1.0, 3.5)
@@ -196,6 +197,20 @@ def test_a_class_leads_each_of_its_names_to_all_of_its_servers() -> None:
         assert {candidate.model.upstream_name for candidate in route.ready} == {"meta/llama", "llama:8b"}
         assert {candidate.model.name for candidate in route.ready} == {name}
         assert route.even == 2
+        assert route.family == "any-llama"
+    assert build_snapshot(servers).routes["llama"].family == "llama"
+
+
+def test_those_that_are_held_back_are_kept_apart_under_every_name() -> None:
+    paused = server("paused", paused=True)
+    without = server("without", ModelEntry("llama-8b", "llama:8b"), missing_models=frozenset({"llama:8b"}))
+    snapshot = build_snapshot(
+        [server("a"), paused, without], [ModelClass("any-llama", frozenset({"llama", "llama-8b"}))]
+    )
+    for route in snapshot.routes.values():
+        assert ids(route.ready) == ["a"]
+        assert set(ids(route.held)) == {"paused", "without"}
+        assert route.registered == 3
 
 
 SERVERS = st.lists(

@@ -12,6 +12,7 @@ from app.services.core.continuation.ability import Ability, Rung
 from app.services.core.continuation.asked import Asked
 from app.services.core.continuation.delivered import NOTHING, Delivered
 from app.services.core.continuation.fit import Fit, crossed, fit, needed_tokens, select
+from app.services.core.prompt.demand import Demand
 from app.services.core.types import Endpoint, ModelEntry, Server
 
 CHAT, COMPLETION = Asked(chat=True), Asked(chat=False)
@@ -124,6 +125,37 @@ def test_the_context_decides(context: int | None, first_context: int | None, exp
 def test_too_small_a_context_needs_no_probe() -> None:
     asked = replace(CHAT, prompt_bytes=4000)
     assert fit(server(context=100), asked, HELLO, anew=False) is Fit.UNABLE
+
+
+@pytest.mark.parametrize("engine", ["ollama", "lmstudio"])
+@pytest.mark.parametrize(
+    ("context", "first_context", "expected"),
+    [
+        (None, 8192, Fit.ABLE),
+        (4096, 8192, Fit.UNABLE),
+        (4503, 8192, Fit.UNABLE),
+        (4504, 8192, Fit.ABLE),
+        (4096, None, Fit.UNABLE),
+        (4096, 4096, Fit.ABLE),  # the first server took it
+    ],
+)
+def test_where_a_prompt_would_be_cut_in_silence_it_must_surely_fit(
+    engine: str, context: int | None, first_context: int | None, expected: Fit
+) -> None:
+    asked = replace(CHAT, prompt_bytes=4 * 4000, limits=(("max_tokens", 100_000),))
+    candidate = server(engine=engine, context=context)
+    delivered = replace(HELLO, content_tokens=4)
+    assert fit(candidate, asked, delivered, anew=True, first=server("first", context=first_context)) is expected
+
+
+def test_what_was_learnt_of_a_prompt_counts() -> None:
+    asked = replace(CHAT, prompt_bytes=4 * 3000)
+    cutting, refusing = server(engine="ollama", context=4096), server(context=4096)
+    assert fit(cutting, asked, HELLO, anew=True) is Fit.ABLE
+    assert fit(cutting, asked, HELLO, anew=True, demand=Demand(1500, 4200)) is Fit.UNABLE
+    assert fit(refusing, asked, HELLO, anew=True, demand=Demand(1500, 4200)) is Fit.ABLE
+    assert fit(refusing, asked, HELLO, anew=True, demand=Demand(4097, 4200)) is Fit.UNABLE
+    assert fit(refusing, asked, HELLO, anew=True, demand=Demand(1500, 4200, refused_at=4096)) is Fit.UNABLE
 
 
 # -- who comes first

@@ -28,6 +28,18 @@ def test_what_an_engine_has_beyond_ours_counts_whole_and_then_fades() -> None:
     assert is_plain(lane, NOW + 30)
 
 
+@pytest.mark.parametrize("interval_seconds", [10.0, 60.0, 600.0])
+def test_it_counts_whole_for_one_interval_and_fades_over_two_more(interval_seconds: float) -> None:
+    lane = Lane()
+    lane.told(Signals(running=10, waiting=6, cache_used=0.99), NOW, interval_seconds)
+    ages = [interval_seconds * age for age in (0, 0.5, 1, 1.5, 2, 2.5, 3, 9)]
+    assert [lane.foreign(NOW + age) for age in ages] == pytest.approx([16, 16, 16, 12, 8, 4, 0, 0])
+    assert lane.is_strained(NOW + 1.9 * interval_seconds)
+    assert not lane.is_strained(NOW + 2.1 * interval_seconds)
+    assert not is_plain(lane, NOW + 2.9 * interval_seconds)
+    assert is_plain(lane, NOW + 3 * interval_seconds)
+
+
 @pytest.mark.parametrize("signals", [Signals(), Signals(running=2), Signals(running=2, waiting=0), Signals(running=0)])
 def test_one_that_has_ours_alone_takes_no_closer_look(signals: Signals) -> None:
     lane = Lane()

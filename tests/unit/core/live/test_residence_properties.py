@@ -17,7 +17,7 @@ from app.services.core.live.residence import (
     TOLD_LAG_SECONDS,
     Residence,
 )
-from tests.fakes.simulated_laptop import STEP_SECONDS, Gateway, Job, SimulatedLaptop, mean_wait
+from tests.fakes.simulated_laptop import STEP_SECONDS, Gateway, Job, SimulatedLaptop, may_take, mean_wait
 
 MODELS = "abcd"
 LONGEST_RUN_SECONDS = 15.0
@@ -91,7 +91,7 @@ def test_memory_for_all_makes_each_load_once(jobs: list[Job], memory: int, late:
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["may_take", "take", "began", "give_back", "told"]),
+            st.sampled_from(["wish", "take", "began", "give_back", "told"]),
             st.sampled_from(MODELS),
             st.frozensets(st.sampled_from([*MODELS, "x", ""])),
             st.floats(0, 30),
@@ -116,7 +116,7 @@ def test_any_order_of_events_leaves_it_whole(events: list[tuple[str, str, frozen
         for _request in range(len(events)):
             residence.give_back(model, now)
     for model in MODELS:
-        assert residence.may_take(model, now + 100.0)
+        assert may_take(residence, model, now + 100.0)
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,23 @@ def test_homes_are_handed_on() -> None:
     assert read_demand(chat("short"), TokenRates(), "llama", (HOME,)).homes == (HOME,)
 
 
+@pytest.mark.parametrize("cut", [4000, -1, "4000"])
+def test_a_prompt_that_is_to_be_cut_asks_for_nothing(cut: object) -> None:
+    body = json.loads(chat(PROSE * 1000))
+    asked = read_demand(json.dumps({**body, "truncate_prompt_tokens": cut}).encode(), TokenRates(), "llama", (HOME,))
+    assert (asked.least_tokens, asked.prompt_tokens, asked.low_tokens, asked.homes) == (0, 0, 0, (HOME,))
+    plain = json.dumps({**body, "truncate_prompt_tokens": None}).encode()
+    assert read_demand(plain, TokenRates(), "llama").prompt_tokens > 4000
+
+
+def test_the_low_figure_lies_between_the_sure_and_the_likely_one() -> None:
+    rates = TokenRates()
+    for _ in range(40):
+        rates.note("llama", 12_000, 6000)
+    asked = read_demand(chat(PROSE * 100), rates, "llama")
+    assert asked.least_tokens < asked.low_tokens < asked.prompt_tokens
+
+
 @pytest.mark.parametrize("text", ["Гавань тиха, и лодки возвращаются домой. ", "港は静かで、船は風が変わる前に帰る。"])
 def test_escaped_characters_are_measured_about_as_if_they_were_not(text: str) -> None:
     plain, escaped = read(chat(text * 800)), read(chat(text * 800, plain=False))
@@ -211,6 +228,13 @@ def test_nothing_is_learnt_from_short_or_huge_prompts_pictures_and_ids(body: byt
     rates = TokenRates()
     teach(rates, "llama", body, 3000, None, cuts=False)
     assert rates.rate("llama") == DEFAULT_RATE
+
+
+def test_nothing_is_learnt_from_a_prompt_that_was_to_be_cut() -> None:
+    rates = TokenRates()
+    body = json.dumps({**json.loads(chat(PROSE * 100)), "truncate_prompt_tokens": 500}).encode()
+    teach(rates, "llama", body, 500, 8192, cuts=False)
+    assert len(rates) == 0
 
 
 @pytest.mark.parametrize("context", [None, 4096])

@@ -87,6 +87,36 @@ def test_once_enough_is_known_few_counts_are_wanted() -> None:
     assert rates.wants("qwen")
 
 
+def test_the_rate_of_light_texts_is_the_default_before_anything_is_known() -> None:
+    assert TokenRates().low_tokens("llama", 4001) == 1001
+
+
+def test_much_of_one_heavy_kind_moves_the_lightest_little() -> None:
+    rates = taught(4.2)
+    light = rates.low_tokens("llama", 25_000)
+    for _ in range(60):
+        rates.note("llama", TEXT_BYTES, TEXT_BYTES // 2)
+    assert rates.low_tokens("llama", 25_000) < light * 1.07
+    assert rates.tokens("llama", 25_000) > light * 1.2
+
+
+def test_light_texts_are_learnt_soon_and_lies_lift_them_by_a_quarter_at_most() -> None:
+    rates = taught(5.0, 60)
+    assert rates.low_tokens("llama", 5000) <= 1000
+    for _ in range(900):
+        rates.note("qwen", TEXT_BYTES, TEXT_BYTES // 4)
+        rates.note("qwen", TEXT_BYTES, round(TEXT_BYTES / 7.9))
+    assert rates.low_tokens("qwen", 10_000) >= 10_000 / (1.25 * rates.rate("qwen")) - 1
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**9), st.integers(-10, 10**9)), max_size=60))
+def test_the_lightest_never_have_more_tokens_than_the_mean(counts: list[tuple[int, int]]) -> None:
+    rates = TokenRates()
+    for prompt_bytes, prompt_tokens in counts:
+        rates.note("llama", prompt_bytes, prompt_tokens)
+    assert least_tokens(10_000) <= rates.low_tokens("llama", 10_000) <= rates.tokens("llama", 10_000)
+
+
 @given(st.lists(st.tuples(st.integers(0, 10**9), st.integers(-10, 10**9)), max_size=60))
 def test_the_rate_stays_within_its_bounds(counts: list[tuple[int, int]]) -> None:
     rates = TokenRates()
