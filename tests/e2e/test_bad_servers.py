@@ -82,7 +82,7 @@ REFUSED: dict[str, tuple[Behaviour, str]] = {
     "JSON of great depth": (saying(json_answer(b"[" * DEPTH + b"]" * DEPTH)), "not JSON"),
     "a list of great depth": (
         saying(json_answer(b'{"data":[' + b'{"id":' * DEPTH + b"1" + b"}" * DEPTH + b"]}")),
-        "not JSON",
+        "too complex to read",
     ),
     "half a character": (saying(json_answer(b'{"data":[{"id":"m"},{"id":"\\ud800"}]}')), "not JSON"),
     "bytes that are no UTF-8": (saying(json_answer(b'{"data":[{"id":"\xff\xfe"}]}')), "not JSON"),
