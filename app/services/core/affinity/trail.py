@@ -13,7 +13,7 @@ much as the trail itself, and who shares the first messages, the system prompt a
 **Who may learn what.** Marks are made with Python's keyed hash (SipHash; the key is drawn at the start of each process,
 unless somebody sets PYTHONHASHSEED), so that nobody can make a block that passes for another's. With an empty ``apart``
 all keys share trails: a system prompt that many use then is one. Somebody who knows the beginning of another's prompt
-to the letter, at least 1 KiB of it, could see that the answer comes from a server that read it before; the shared cache
+to the letter, at least 2 KiB of it, could see that the answer comes from a server that read it before; the shared cache
 of that server's engine tells the same by its speed. Where that is too much, give each tenant an ``apart`` of its own.
 """
 
@@ -26,7 +26,7 @@ __all__ = ["LEAST_BYTES", "MOST_BLOCKS", "Trail", "known_bytes", "make_trail"]
 Trail = tuple[int, ...]
 """The marks of a prompt's blocks, first to last."""
 
-LEAST_BYTES: Final = 1024
+LEAST_BYTES: Final = 2048
 """What is shorter has no trail: to read it anew takes no time worth a thought."""
 MOST_BYTES: Final = 1 << 20
 """What comes later is not looked at: prompts that differ only there are held for the same."""
@@ -49,7 +49,7 @@ def make_trail(model: str, body: bytes, apart: str = "") -> Trail:
         apart: trails with another value here have nothing in common.
 
     Returns:
-        Marks of whole blocks; none where less than 1 KiB is left from the messages on.
+        Marks of whole blocks; none where less than 2 KiB is left from the messages on.
     """
     if len(body) < LEAST_BYTES:
         return ()

@@ -97,7 +97,7 @@ def test_conversations_that_begin_are_spread_by_their_work() -> None:
     servers = ["a", "b", "c"]
     sent = dict.fromkeys(servers, 0)
     for number in range(30):
-        body = prompt(b"%d " % number, b"x" * (2000 + 500 * (number % 7)))
+        body = prompt(b"%d " % number, b"x" * (3000 + 500 * (number % 7)))
         [(server_id, by)] = homes(affinity, body, None, *servers)
         assert by == "placed"
         sent[server_id] += len(body)
@@ -140,13 +140,13 @@ def overworked() -> Affinity:
 
 def test_a_conversation_leaves_a_home_with_too_much_work() -> None:
     affinity = overworked()
-    send(affinity, prompt(b"!" * 2000), "a", ends=False)
+    send(affinity, prompt(b"!" * 3000), "a", ends=False)
     assert homes(affinity, LONGER, None, "a", "b") == [("b", "placed"), ("a", "prefix")]
 
 
 def test_it_goes_to_the_other_that_knows_it_if_that_is_best() -> None:
     affinity = overworked()
-    send(affinity, prompt(b"!" * 2000), "a", ends=False)
+    send(affinity, prompt(b"!" * 3000), "a", ends=False)
     send(affinity, CHAT, "b")
     send(affinity, LONGER, "a")
     assert homes(affinity, LONGER, None, "a", "b") == [("b", "prefix"), ("a", "prefix")]
@@ -158,7 +158,7 @@ def test_it_stays_where_nothing_else_runs() -> None:
 
 def test_named_sessions_stay() -> None:
     affinity = overworked()
-    send(affinity, prompt(b"!" * 2000), "a", ends=False)
+    send(affinity, prompt(b"!" * 3000), "a", ends=False)
     assert homes(affinity, LONGER, 7, "a", "b") == [("a", "session"), ("b", "placed")]
 
 
@@ -166,7 +166,7 @@ def test_one_conversation_alone_is_never_moved() -> None:
     affinity = Affinity()
     text = b""
     for turn in range(40):
-        text += b"%02d" % turn * 1000
+        text += b"%02d" % turn * 1500
         first = homes(affinity, prompt(text), None, "a", "b", "c")[0]
         assert first == ("a", "prefix" if turn else "placed")
         send(affinity, prompt(text), "a")
@@ -177,7 +177,7 @@ def test_of_very_many_servers_some_are_looked_at_others_each_time() -> None:
     servers = [f"server-{number}" for number in range(100)]
     placed = set()
     for number in range(50):
-        body = prompt(b"%d " % number, b"x" * 2000)
+        body = prompt(b"%d " % number, b"x" * 3000)
         [(server_id, _by)] = homes(affinity, body, None, *servers)
         placed.add(server_id)
         send(affinity, body, server_id)

@@ -47,7 +47,7 @@ def test_any_bytes_have_a_trail_of_whole_blocks(body: bytes) -> None:
     assert make_trail("m", body) == trail
 
 
-@given(st.binary(min_size=2000, max_size=9000), st.integers(0, 8999))
+@given(st.binary(min_size=3000, max_size=9000), st.integers(0, 8999))
 def test_a_change_ends_what_is_shared_where_it_stands(text: bytes, place: int) -> None:
     place %= len(text)
     other = text[:place] + bytes([text[place] ^ 1]) + text[place + 1 :]
@@ -65,7 +65,7 @@ def test_another_first_block_shares_nothing() -> None:
 
 @pytest.mark.parametrize(("model", "apart"), [("other", ""), ("m", "tenant")])
 def test_models_and_tenants_share_nothing(model: str, apart: str) -> None:
-    body = b"x" * 2000
+    body = b"x" * 3000
     assert shared(make_trail("m", body), make_trail(model, body, apart)) == 0
 
 
@@ -77,15 +77,15 @@ def test_what_stands_before_the_messages_does_not_count() -> None:
 
 @pytest.mark.parametrize("name", ["messages", "prompt", "input"])
 def test_the_start_is_found_by_name(name: str) -> None:
-    one, two = (make_trail("m", b'{"seed":%d,"%b":"' % (seed, name.encode()) + b"y" * 2000) for seed in (1, 22))
+    one, two = (make_trail("m", b'{"seed":%d,"%b":"' % (seed, name.encode()) + b"y" * 3000) for seed in (1, 22))
     assert one == two != ()
 
 
 def test_a_prompt_without_a_known_name_or_far_behind_is_read_from_its_first_byte() -> None:
     tools = b'{"tools":"' + b"t" * 5000 + b'","messages":["'
-    one, two = (make_trail("m", tools + text * 2000) for text in (b"a", b"b"))
+    one, two = (make_trail("m", tools + text * 3000) for text in (b"a", b"b"))
     assert known_bytes(shared(one, two)) > 4500
-    assert make_trail("m", b'{"documents":' + b"z" * 2000)
+    assert make_trail("m", b'{"documents":' + b"z" * 3000)
 
 
 def test_a_name_inside_of_a_text_is_none() -> None:
