@@ -14,6 +14,7 @@ from app.services.core.http.peek import peek
 from app.services.core.live.board import Board
 from app.services.core.live.breaker import Phase
 from app.services.core.live.loading import SAY_AFTER_SECONDS, SAY_EVERY_SECONDS
+from app.services.core.prompt.demand_reading import needs_demand
 from app.services.core.reporting.outcome import Outcome
 from app.services.core.retry import RetryBudget
 from app.services.dataplane.batch import Batch
@@ -145,10 +146,13 @@ class DataPlane:
         exchange = Exchange(self, call, body, seen, client)
         self.budget.request(exchange.started_at)
         self._running.add(exchange)
-        if len(body) >= LEAST_BYTES or call.session or seen.answer_tokens:
-            route = self.snapshot.routes.get(seen.model)
-            if route is not None:
-                exchange.wish = self.demands.read(call, body, seen, route, exchange.started_at)
+        route = self.snapshot.routes.get(seen.model)
+        if route is not None and (
+            len(body) >= LEAST_BYTES
+            or call.session
+            or (route.least_context and needs_demand(len(body), route.least_context, seen.answer_tokens))
+        ):
+            exchange.wish = self.demands.read(call, body, seen, route, exchange.started_at)
         exchange.route()
         return exchange
 
