@@ -116,6 +116,8 @@ class FakeModelServer:
         """Die: refuse connections and reset those that are open."""
         if self._server is not None:
             self._server.close()
+            for _turn in range(10):
+                await asyncio.sleep(0)  # what was accepted just now becomes known
             for writer in list(self._writers):
                 writer.transport.abort()
             await self._server.wait_closed()

@@ -147,7 +147,9 @@ async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gat
     folder = tmp_path_factory.mktemp("shells")
     async with (
         serving(FakeModelServer()) as (server,),
-        open_in_process(folder, cors_origins="https://a.test") as opened,
+        open_in_process(
+            folder, cors_origins="https://a.test", continuation_enabled=False, verification_enabled=False
+        ) as opened,
     ):
         assert (await opened.register(server.url)).status_code == 201
         yield opened
