@@ -138,6 +138,9 @@ class Services:
     def _facts(self, server_id: str) -> EngineFacts:
         return self.survey.facts(server_id)
 
+    def _templates(self, server_id: str) -> Mapping[str, str]:
+        return self.survey.signals(server_id).templates
+
     def _publish(self) -> None:
         self.registry.publish()
 
@@ -154,7 +157,7 @@ class Services:
             may_write=lambda: not database.lent,
         )
         registry = Registry(repository, inspector, book, Publisher(book, self._install, self._facts), _utc_now)
-        classes = ModelClasses(ClassStore(database), self._routed, _utc_now, registry.publish)
+        classes = ModelClasses(ClassStore(database), self._routed, _utc_now, registry.publish, self._templates)
         return _Stored(book, registry, classes, Verifications(FindingStore(database)))
 
     def _survey(self, targets: Targets) -> Survey:

@@ -36,8 +36,8 @@ _NOT_THERE: Final = frozenset({501, 505})
 def concerning(signals: Signals, expected: Sequence[str], engine: Engine) -> Signals:
     """Put an engine's word under the names that its server is registered for.
 
-    Contexts and capabilities of other models are left out. Of what is in memory others stay, for they take room there,
-    but no more than 1000 models in all.
+    Contexts, capabilities and templates of other models are left out. Of what is in memory others stay, for they take
+    room there, but no more than 1000 models in all.
 
     Args:
         signals: as the engine says it.
@@ -52,6 +52,7 @@ def concerning(signals: Signals, expected: Sequence[str], engine: Engine) -> Sig
         loaded=None if signals.loaded is None else _loaded(signals.loaded, spellings),
         contexts=_by_registered_name(signals.contexts, spellings),
         capabilities=_by_registered_name(signals.capabilities, spellings),
+        templates=_by_registered_name(signals.templates, spellings),
     )
 
 

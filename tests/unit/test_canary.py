@@ -6,7 +6,6 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -25,61 +24,18 @@ from app.services.dataplane.link import ConnectFailed, ConnectFailure
 from app.services.places import BoardPlaces
 from app.services.registry.records import Finding, Findings
 from app.utils.tasks import TaskKeeper
+from tests.fakes.moved_clock import NOON, MovedClock, settle
 from tests.fakes.speaker import Speaker
 
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ABLE = Ability(chat=Rung.FLAGS, text=Rung.TEXT)
 LOST = Failed("the connection was reset")
-
-
-async def settle() -> None:
-    """Let everything happen that can happen without time passing."""
-    for _ in range(200):
-        await asyncio.sleep(0)
-
-
-class FakeClock:
-    """A clock that stands still until a test moves it."""
-
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-        self._sleepers: list[tuple[float, asyncio.Event]] = []
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    def now(self) -> datetime:
-        return NOON + timedelta(seconds=self.seconds - 1000.0)
-
-    async def wait(self, event: asyncio.Event, timeout_seconds: float) -> None:
-        over = asyncio.Event()
-        self._sleepers.append((self.seconds + timeout_seconds, over))
-        waits = [asyncio.ensure_future(event.wait()), asyncio.ensure_future(over.wait())]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for waiting in waits:
-                waiting.cancel()
-
-    async def advance(self, seconds: float) -> None:
-        """Let time pass, stopping wherever somebody wants to be woken."""
-        await settle()
-        target = self.seconds + seconds
-        while due := [entry for entry in self._sleepers if entry[0] <= target]:
-            first = min(due, key=lambda entry: entry[0])
-            self._sleepers.remove(first)
-            self.seconds = max(self.seconds, first[0])
-            first[1].set()
-            await settle()
-        self.seconds = target
-        await settle()
 
 
 class Pool:
     """All servers: what routing knows of them, what is found of them, and what they answer."""
 
     def __init__(self) -> None:
-        self.clock = FakeClock()
+        self.clock = MovedClock()
         self.tasks = TaskKeeper()
         self.board = Board()
         self.freed = 0

@@ -30,11 +30,13 @@ def test_what_is_told_of_other_models_is_left_out_but_for_the_room_that_they_tak
         loaded=frozenset({"a", "stranger"}),
         contexts={"a": 4096, "stranger": 8192},
         capabilities={"a": frozenset({"chat"}), "stranger": frozenset({"vision"})},
+        templates={"a": "mark", "stranger": "another"},
     )
     heard = concerning(told, ["a", "b"], Vllm())
     assert heard.loaded == {"a", "stranger"}
     assert heard.contexts == {"a": 4096}
     assert heard.capabilities == {"a": {"chat"}}
+    assert heard.templates == {"a": "mark"}
 
 
 def test_a_name_without_a_tag_is_the_latest_where_the_engine_takes_it_so() -> None:

@@ -23,7 +23,8 @@ SILENT is one whose time was over, DEAD one that did not answer a check beside t
 the client's own: it is passed on and counts against nobody. TOO_LONG is the exception: one that says that the prompt is
 longer than the server's context, while another server may hold it. Where none may, the server's own words go to the
 client. Failed dials draw nothing from the retry budget: they cost the pool nothing. Nor do prompts that were too long,
-for which nothing was computed, nor continuations of answers that broke off, which are no retries.
+for which nothing was computed; requests at a server that was found dead, which computes nothing and is sent nothing
+more; nor continuations of answers that broke off, which are no retries.
 
 There is no pause between attempts. Backoff is for those who ask the same server again; here each attempt goes to
 another one, and each server is asked once. What keeps retries from piling up is the budget, what keeps them from a
@@ -64,6 +65,7 @@ class Failure(StrEnum):
 
 
 _BLAMELESS = frozenset((Failure.DENIED, Failure.OWN, Failure.OVERLOADED, Failure.NOT_SERVED, Failure.TOO_LONG))
+_UNCOMPUTED = frozenset((Failure.TOO_LONG, Failure.DEAD))
 _FREE = frozenset((Failure.DIAL, Failure.DENIED, Failure.OWN))
 _STATUS = {
     401: Failure.CREDENTIALS,
@@ -147,7 +149,7 @@ def may_move_on(failure: Failure, sent: int, max_attempts: int, budget: RetryBud
     """Whether another server may be tried. ``sent`` counts requests that reached a server so far."""
     if costs_nothing(failure):
         return True
-    return sent < max_attempts and (failure is Failure.TOO_LONG or budget.take())
+    return sent < max_attempts and (failure in _UNCOMPUTED or budget.take())
 
 
 def final_error(failure: Failure, status: int | None, model: str, retry_after_seconds: int | None) -> GatewayError:

@@ -31,6 +31,7 @@ class Signals:
         loaded: the models in its memory; None where it does not tell, or has but one.
         contexts: context lengths in effect, in tokens.
         capabilities: what models can do, as far as the engine tells.
+        templates: a mark of each model's chat template; two of one mark are the same template.
     """
 
     running: int | None = None
@@ -40,6 +41,7 @@ class Signals:
     loaded: frozenset[str] | None = None
     contexts: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     capabilities: Mapping[str, frozenset[Capability]] = field(default_factory=lambda: MappingProxyType({}))
+    templates: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 NO_SIGNALS = Signals()

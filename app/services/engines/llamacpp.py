@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from http import HTTPStatus
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
@@ -36,6 +37,7 @@ METRICS: Final = "/metrics"
 SLOTS: Final = "/slots"
 
 
+MARK_CHARACTERS: Final = 16
 MOST_LOOKED_AT: Final = 4 * MAX_MODELS
 """Names in a list that are looked at, empty ones and other nonsense among them."""
 
@@ -97,6 +99,7 @@ class LlamaCpp(Engine):
             loaded=self._loaded(listing, props),
             contexts=self._contexts(listing, props, slots),
             capabilities=self._capabilities(listing, props),
+            templates=self._templates(listing, props),
         )
 
     def _entries(self, listing: object) -> Iterator[tuple[str, Mapping[str, object]]]:
@@ -133,6 +136,16 @@ class LlamaCpp(Engine):
             inputs = texts_at(entry, ("architecture", "input_modalities"))
             found[name] = of_all | abilities_in(inputs) | abilities_in(texts_at(model, ("capabilities",)))
         return {name: abilities for name, abilities in found.items() if abilities}
+
+    def _templates(self, listing: object, props: object) -> Mapping[str, str]:
+        """The settings of a server of one hold its chat template; a router's tell none."""
+        template = text_at(props, ("chat_template",))
+        return dict.fromkeys((name for name, _ in self._entries(listing)), _mark(template)) if template.strip() else {}
+
+
+def _mark(template: str) -> str:
+    """Make the mark of a chat template: white space at its ends means nothing."""
+    return sha256(template.strip().encode("utf-8", "replace")).hexdigest()[:MARK_CHARACTERS]
 
 
 def _true_in(document: object, member: str) -> Iterator[str]:

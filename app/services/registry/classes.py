@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 from app.services.core.choice.classes import ModelClass
@@ -16,12 +16,13 @@ from app.services.core.errors import Conflict, NotFound
 from app.services.core.naming.observed import Observation
 from app.services.core.naming.proposals import Proposal, propose
 from app.services.registry.access import require_operator
+from app.services.registry.changes import Changes
 from app.services.registry.class_rules import MAX_CLASSES, checked_members, checked_name, refuse_conflicts
 from app.services.registry.class_store import ClassRecord, ClassStatus
 from app.utils.logger import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
     from app.services.core.keys import Principal
@@ -30,11 +31,15 @@ if TYPE_CHECKING:
 
 __all__ = ["ModelClasses"]
 
-Result = TypeVar("Result")
 
 _NOBODY: Final[tuple[ClassRecord, ...]] = ()
 
 logger = get_logger(__name__)
+
+
+def _untold(_server_id: str) -> Mapping[str, str]:
+    """Nobody tells of templates."""
+    return {}
 
 
 class ModelClasses:
@@ -45,6 +50,7 @@ class ModelClasses:
         servers: those that are registered, as routing sees them now.
         clock: the present moment, timezone-aware UTC.
         on_change: called after each change, to have the routes built anew; must not block.
+        templates: the marks of a server's chat templates, by its id; for proposals.
     """
 
     def __init__(
@@ -53,13 +59,15 @@ class ModelClasses:
         servers: Callable[[], Iterable[Server]],
         clock: Callable[[], datetime],
         on_change: Callable[[], None],
+        templates: Callable[[str], Mapping[str, str]] = _untold,
     ) -> None:
         self._store = store
         self._servers = servers
         self._clock = clock
         self._on_change = on_change
+        self._templates = templates
         self._committing = asyncio.Lock()
-        self._writes: set[asyncio.Task[Any]] = set()
+        self._changes = Changes("change of model classes")
         self._dismissed = _NOBODY
         self.confirmed = _NOBODY
         """The confirmed classes, sorted by name; a change makes a new tuple."""
@@ -105,6 +113,7 @@ class ModelClasses:
                 upstream_name=model.upstream_name,
                 engine=server.engine,
                 context_length=server.contexts.get(model.upstream_name) or model.context_length,
+                template=self._templates(server.id).get(model.upstream_name, ""),
             )
             for server in self._servers()
             for model in server.models
@@ -128,7 +137,7 @@ class ModelClasses:
         """
         require_operator(principal)
         wanted = self._record(principal, checked_name(name), checked_members(name, members), ClassStatus.CONFIRMED)
-        await self._carried_through(self._add(wanted))
+        await self._changes.carry_through(self._add(wanted))
         logger.info("Names were confirmed to be one model", name=wanted.name, members=len(wanted.members))
         return wanted
 
@@ -137,7 +146,7 @@ class ModelClasses:
         require_operator(principal)
         self.get(name)
         chosen = checked_members(checked_name(new_name), members)
-        record = await self._carried_through(self._change(name, new_name, chosen))
+        record = await self._changes.carry_through(self._change(name, new_name, chosen))
         logger.info("A class of models was changed", name=record.name, members=len(record.members))
         return record
 
@@ -148,7 +157,7 @@ class ModelClasses:
             NotAllowed, NotFound, StorageUnavailable: nothing changed.
         """
         require_operator(principal)
-        await self._carried_through(self._remove(name))
+        await self._changes.carry_through(self._remove(name))
         logger.info("A class of models was dissolved", name=name)
 
     async def dismiss(self, principal: Principal, members: Iterable[str]) -> None:
@@ -159,13 +168,14 @@ class ModelClasses:
         """
         require_operator(principal)
         chosen = checked_members("", members)
-        await self._carried_through(self._add_dismissed(self._record(principal, "", chosen, ClassStatus.DISMISSED)))
+        await self._changes.carry_through(
+            self._add_dismissed(self._record(principal, "", chosen, ClassStatus.DISMISSED))
+        )
         logger.info("A proposed class of models was dismissed", members=len(chosen))
 
     async def settle(self) -> None:
         """Wait for changes whose callers went away. Before the database is closed."""
-        if self._writes:
-            await asyncio.wait(self._writes)
+        await self._changes.settle()
 
     def _record(self, principal: Principal, name: str, members: tuple[str, ...], status: ClassStatus) -> ClassRecord:
         return ClassRecord(str(uuid4()), name, members, status, principal.key_id, self._clock())
@@ -213,17 +223,3 @@ class ModelClasses:
         self._dismissed = tuple(dismissed)
         self.routed = tuple(ModelClass(record.name, frozenset(record.members)) for record in self.confirmed)
         self._on_change()
-
-    async def _carried_through(self, change: Coroutine[Any, Any, Result]) -> Result:
-        """Run a change to its end, even if the caller is cancelled; the cancellation goes on afterwards."""
-        # Not spawned by TaskKeeper: a refused change is its caller's to tell, no failure of a task.
-        task = asyncio.get_running_loop().create_task(change, name="change of model classes")
-        self._writes.add(task)
-        task.add_done_callback(self._writes.discard)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            await asyncio.wait({task})
-            if not task.cancelled() and task.exception() is not None:
-                logger.warning("A change whose caller went away failed", error=type(task.exception()).__name__)
-            raise

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from app.services.core.continuation.ability import Rung
 from app.services.core.errors import NotFound, StorageUnavailable
+from app.services.registry.changes import Changes
 from app.services.registry.records import still_valid
 from app.utils.logger import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from app.services.registry.book import HealthBook
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from app.services.registry.repository import ServerRepository
 
 __all__ = ["Roster"]
-
-Result = TypeVar("Result")
 
 _NOTHING_FOUND: Final[Findings] = MappingProxyType({})
 
@@ -52,7 +51,7 @@ class Roster:
         self._publisher = publisher
         self._clock = clock
         self._committing = asyncio.Lock()
-        self._writes: set[asyncio.Task[Any]] = set()
+        self._changes = Changes("registry change")
         self.servers: Mapping[str, ServerRecord] = MappingProxyType({})
         self._findings: dict[str, Findings] = {}
 
@@ -95,7 +94,7 @@ class Roster:
             EndpointTaken: a live server has its endpoint.
             StorageUnavailable: nothing was stored.
         """
-        await self._carried_through(self._add(record, examined))
+        await self._changes.carry_through(self._add(record, examined))
 
     async def rewrite(
         self, server_id: str, revise: Callable[[ServerRecord], ServerRecord], examined: Examined | None = None
@@ -111,7 +110,7 @@ class Roster:
             NotFound: it was removed in the meantime.
             EndpointTaken, StorageUnavailable: nothing was stored.
         """
-        return await self._carried_through(self._rewrite(server_id, revise, examined))
+        return await self._changes.carry_through(self._rewrite(server_id, revise, examined))
 
     async def drop(self, server_id: str) -> None:
         """Remove a server.
@@ -120,7 +119,7 @@ class Roster:
             NotFound: somebody was faster.
             StorageUnavailable: nothing was stored.
         """
-        await self._carried_through(self._drop(server_id))
+        await self._changes.carry_through(self._drop(server_id))
 
     async def keep_finding(self, server_id: str, upstream_name: str, finding: Finding) -> None:
         """Take over what was found of a model: in memory and for routing at once, then in the database.
@@ -133,13 +132,13 @@ class Roster:
         self._findings[server_id] = {**self.findings(server_id), upstream_name: finding}
         self.publish()
         if {finding.ability.chat, finding.ability.text} != {Rung.UNJUDGED}:
-            await self._carried_through(self._save_finding(server_id, upstream_name, finding))
+            await self._changes.carry_through(self._save_finding(server_id, upstream_name, finding))
 
     async def drop_findings(self, server_id: str) -> None:
         """Forget what was found of a server's models: in memory and for routing at once, then in the database."""
         if self._findings.pop(server_id, None):
             self.publish()
-            await self._carried_through(self._forget_findings(server_id))
+            await self._changes.carry_through(self._forget_findings(server_id))
 
     def publish(self) -> None:
         """Tell routing how things stand."""
@@ -152,8 +151,7 @@ class Roster:
 
     async def settle(self) -> None:
         """Wait for changes whose callers went away."""
-        if self._writes:
-            await asyncio.wait(self._writes)
+        await self._changes.settle()
 
     async def _add(self, record: ServerRecord, examined: Examined) -> None:
         async with self._committing:
@@ -205,17 +203,3 @@ class Roster:
     def _install(self, servers: dict[str, ServerRecord]) -> None:
         self.servers = MappingProxyType(servers)
         self.publish()
-
-    async def _carried_through(self, change: Coroutine[Any, Any, Result]) -> Result:
-        """Run a change to its end, even if the caller is cancelled; the cancellation goes on afterwards."""
-        # Not spawned by TaskKeeper: a refused change is its caller's to tell, no failure of a task.
-        task = asyncio.get_running_loop().create_task(change, name="registry change")
-        self._writes.add(task)
-        task.add_done_callback(self._writes.discard)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            await asyncio.wait({task})
-            if not task.cancelled() and task.exception() is not None:
-                logger.warning("A change whose caller went away failed", error=type(task.exception()).__name__)
-            raise

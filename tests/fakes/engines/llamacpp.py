@@ -17,9 +17,16 @@ class FakeLlamaCpp(FakeEngine):
     headers: ClassVar[Mapping[str, str]] = {"Server": "llama.cpp"}
 
     def __init__(
-        self, *arguments: Any, metrics: bool = True, router: bool = False, vision: bool = False, **knobs: Any
+        self,
+        *arguments: Any,
+        metrics: bool = True,
+        router: bool = False,
+        vision: bool = False,
+        template: str = "{{ messages }}",
+        **knobs: Any,
     ) -> None:
         super().__init__(*arguments, **knobs)
+        self.template = template
         self.metrics, self.router, self.vision, self.swaps = metrics, router, vision, router
 
     def pages(self) -> dict[str, Page]:
@@ -81,7 +88,7 @@ class FakeLlamaCpp(FakeEngine):
             "modalities": {"vision": self.vision, "audio": False, "video": False},
             "endpoint_slots": True,
             "endpoint_metrics": self.metrics,
-            "chat_template": "{{ messages }}",
+            "chat_template": self.template,
             "chat_template_caps": caps,
             "build_info": "b9000-0c1e570",
             "is_sleeping": False,

@@ -110,6 +110,13 @@ def test_a_request_is_sent_no_more_often_than_allowed(sent: int, moves_on: bool)
     assert may_move_on(Failure.RESET, sent, 3, RetryBudget(0.2)) is moves_on
 
 
+def test_a_server_found_dead_draws_nothing_from_the_budget_and_counts_as_an_attempt() -> None:
+    empty = RetryBudget(0.0)
+    assert may_move_on(Failure.DEAD, 2, 3, empty)
+    assert not may_move_on(Failure.DEAD, 3, 3, empty)
+    assert not may_move_on(Failure.SILENT, 1, 3, empty)
+
+
 def test_a_prompt_that_was_too_long_draws_nothing_from_the_budget() -> None:
     empty = RetryBudget(0.0)
     assert may_move_on(Failure.TOO_LONG, 2, 3, empty)

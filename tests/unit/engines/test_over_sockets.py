@@ -23,6 +23,7 @@ from tests.fakes.model_server import serving
 VERSIONS = {"vllm": "0.33.0", "sglang": "0.5.23", "llama.cpp": "b9000-0c1e570", "ollama": "0.33.0", "tgi": "3.3.6"}
 CONTEXT_LISTED = {"vllm", "sglang", "llama.cpp", "tgi", "tabbyapi", "unknown"}
 TALKS = frozenset({"chat", "completions"})
+TEMPLATE_MARK = "f24189f08c85a1eb"
 
 
 def fetcher() -> Fetcher:
@@ -92,12 +93,15 @@ async def test_an_engine_that_loads_is_told_from_one_that_is_busy_or_ill(kind: s
                 places=4,
                 contexts={"m": 4096},
                 capabilities={"m": TALKS | {"vision", "tools"}},
+                templates={"m": TEMPLATE_MARK},
             ),
         ),
         (
             "llama.cpp",
             {"metrics": False},
-            Signals(places=4, contexts={"m": 4096}, capabilities={"m": TALKS | {"tools"}}),
+            Signals(
+                places=4, contexts={"m": 4096}, capabilities={"m": TALKS | {"tools"}}, templates={"m": TEMPLATE_MARK}
+            ),
         ),
         (
             "llama.cpp",

@@ -342,3 +342,23 @@ def check_sane(signals: Signals) -> None:
     assert all(is_model_name(name) for name in (*(signals.loaded or ()), *signals.contexts, *signals.capabilities))
     assert all(isinstance(context, int) and context > 0 for context in signals.contexts.values())
     assert all(signals.capabilities.values())
+
+
+def templates_told(template: object) -> dict[str, str]:
+    props = {**LLAMACPP_PROPS, "chat_template": template}
+    pages = {"/v1/models": LLAMACPP_LISTING, "/props": props}
+    return dict(
+        engine_named("llama.cpp").signals({path: json.dumps(page).encode() for path, page in pages.items()}).templates
+    )
+
+
+def test_two_templates_have_one_mark_where_they_are_the_same() -> None:
+    one, other = templates_told("{{ messages }}"), templates_told("{{ messages }}!")
+    assert one.keys() == {"SmolLM2", "smol"}
+    assert one == templates_told(" {{ messages }}\n")
+    assert set(one.values()).isdisjoint(other.values())
+
+
+@pytest.mark.parametrize("template", ["", "  ", None, 7, ["x"]])
+def test_what_is_no_template_has_no_mark(template: object) -> None:
+    assert templates_told(template) == {}

@@ -258,7 +258,7 @@ async def test_stored_classes_that_contradict_each_other_stop_nobody(names, capl
 async def test_a_change_whose_caller_goes_away_is_carried_through(names):
     async with names.database.write():  # nobody else can write meanwhile
         change = asyncio.create_task(names.classes.confirm(ADMIN, "house", [HUB, LLAMA]))
-        await wait_until(lambda: names.classes._writes)
+        await wait_until(lambda: names.classes._changes.under_way)
         change.cancel()
     with pytest.raises(asyncio.CancelledError):
         await change

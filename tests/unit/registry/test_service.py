@@ -361,7 +361,7 @@ async def test_a_caller_who_goes_away_during_the_write_leaves_all_alike(world):
     async with world.database.write():
         task = asyncio.create_task(world.registry.register(OWNER, SPEC))
         await world.inspector.looking.wait()
-        await wait_until(lambda: world.registry._roster._writes)
+        await wait_until(lambda: world.registry._roster._changes.under_way)
         task.cancel()
         await asyncio.sleep(0)
         task.cancel()
@@ -377,7 +377,7 @@ async def test_a_cancelled_caller_stays_until_the_write_is_done(world, caplog):
     async with world.database.write():
         pause = asyncio.create_task(world.registry.pause(OWNER, record.id))
         twice = asyncio.create_task(world.registry._roster.drop("gone"))
-        await wait_until(lambda: len(world.registry._roster._writes) == 2)
+        await wait_until(lambda: world.registry._roster._changes.under_way == 2)
         pause.cancel()
         twice.cancel()
         await asyncio.sleep(0)

@@ -20,12 +20,16 @@ __all__ = ["Identity", "Known", "Observation", "known_names"]
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One model on one server: as users ask for it and as the server calls it; its context in tokens, if known."""
+    """One model on one server: as users ask for it and as the server calls it.
+
+    ``context_length`` is in tokens, None if unknown; ``template`` the mark of its chat template, empty if not told.
+    """
 
     name: str
     upstream_name: str
     engine: str = "unknown"
     context_length: int | None = None
+    template: str = ""
 
 
 class Identity(NamedTuple):
@@ -50,6 +54,7 @@ class Known:
     """Those that are told; with an empty text among them where some server tells none."""
     contexts: set[int] = field(default_factory=set)
     engines: set[str] = field(default_factory=set)
+    templates: set[str] = field(default_factory=set)
 
 
 def known_names(observations: Iterable[Observation]) -> list[Known]:
@@ -75,6 +80,8 @@ def known_names(observations: Iterable[Observation]) -> list[Known]:
         known.engines.add(one.engine)
         if one.context_length:
             known.contexts.add(one.context_length)
+        if one.template:
+            known.templates.add(one.template)
     return [known for _, known in sorted(found.items()) if known is not None and known.identity.family]
 
 

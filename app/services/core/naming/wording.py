@@ -24,7 +24,7 @@ def agreement(identity: Identity, names: Sequence[Known]) -> str:
 
 def differences(names: Sequence[Known]) -> list[str]:
     """Say in what models of these names differ, as far as it is known."""
-    return [*_quantizations(names), *_contexts(names), *_engines(names), *_vectors(names)]
+    return [*_quantizations(names), *_templates(names), *_contexts(names), *_engines(names), *_vectors(names)]
 
 
 def left_out(identity: Identity, names: Sequence[Known]) -> list[str]:
@@ -49,6 +49,16 @@ def _quantizations(names: Sequence[Known]) -> list[str]:
     if len(told) == 1:
         words.append(f"quantization {told[0]}")
     return [*words, f"quantization not told by {enumerated(silent)}"] if told and silent else words
+
+
+def _templates(names: Sequence[Known]) -> list[str]:
+    """Say whether chats are put before the models in the same way, as far as two of them tell."""
+    telling = [known for known in names if known.templates]
+    if len({mark for known in telling for mark in known.templates}) > 1:
+        return [f"chat templates differ between {enumerated([known.name for known in telling])}"]
+    if len(telling) < 2:
+        return []
+    return ["same chat template" if len(telling) == len(names) else "same chat template where told"]
 
 
 def _contexts(names: Sequence[Known]) -> list[str]:

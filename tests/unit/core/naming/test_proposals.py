@@ -106,6 +106,32 @@ def test_the_reason_says_in_what_they_differ() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("templates", "words"),
+    [
+        (("one", "one"), "; same chat template;"),
+        (("one", "two"), f"; chat templates differ between {LLAMA}, {HUB};"),
+        (("one", ""), ""),
+        (("", ""), ""),
+    ],
+)
+def test_the_reason_tells_of_chat_templates(templates: tuple[str, str], words: str) -> None:
+    (proposal,) = propose(
+        [
+            Observation(LLAMA, LLAMA, "llama.cpp", 8192, templates[0]),
+            Observation(HUB, HUB, "vllm", 4096, templates[1]),
+        ]
+    )
+    assert ("template" in proposal.reason) is bool(words)
+    assert words in proposal.reason
+
+
+def test_those_who_tell_no_template_are_left_open() -> None:
+    told = [Observation(name, name, template="one") for name in (LLAMA, HUB)]
+    (proposal,) = propose([*told, Observation(FILE, FILE)])
+    assert "same chat template where told" in proposal.reason
+
+
 def test_a_quantization_that_is_not_told_is_said() -> None:
     (proposal,) = propose(seen(LLAMA, FILE))
     assert proposal.reason == f"same family, version and size; quantization Q4_K_M; quantization not told by {LLAMA}"
