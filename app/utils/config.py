@@ -27,6 +27,7 @@ from app.utils.setting_groups import (
     LimitSettings,
     ListenerSettings,
     LoggingSettings,
+    PeopleSettings,
     QueueSettings,
     RetrySettings,
     RoutingSettings,
@@ -91,6 +92,7 @@ class SettingsInvalid(Exception):
 class Settings(
     ListenerSettings,
     AccessSettings,
+    PeopleSettings,
     StorageSettings,
     LoggingSettings,
     TracingSettings,

@@ -19,6 +19,7 @@ from app.utils.setting_types import (
     EncryptionKey,
     ExistingFile,
     FilePath,
+    HeaderNames,
     HeaderPairs,
     Host,
     HttpUrl,
@@ -86,6 +87,29 @@ class AccessSettings(BaseSettings):
     )
     gateway_data_dir: FilePath = Field(
         Path("data"), description="Folder for the key files that the gateway makes itself."
+    )
+
+
+class PeopleSettings(BaseSettings):
+    """People."""
+
+    registration_needs_approval: Switch = Field(
+        default=False, description="Whether a server that an owner registers waits for the operator's approval."
+    )
+    tools_on_untrusted_servers: Switch = Field(
+        default=False,
+        description="Whether requests with tools may go to servers that are not trusted: those can write tool calls.",
+    )
+    quarantine_enabled: Switch = Field(
+        default=True, description="Whether a server that passes its checks but fails requests is taken out for a while."
+    )
+    user_headers: HeaderNames = Field(
+        ("x-openwebui-user-email", "x-openwebui-user-id"),
+        description="Headers in which a front end's key names its user; the first that is there counts.",
+    )
+    usage_retention_days: Days = Field(400, ge=1, le=3650, description="How long the figures of use are kept.")
+    public_url: HttpUrl | None = Field(
+        None, description="The URL under which people reach the gateway, for invite links; unset: links begin with /."
     )
 
 
@@ -262,6 +286,7 @@ class QueueSettings(BaseSettings):
 GROUPS: tuple[type[BaseSettings], ...] = (
     ListenerSettings,
     AccessSettings,
+    PeopleSettings,
     StorageSettings,
     LoggingSettings,
     TracingSettings,

@@ -27,6 +27,7 @@ __all__ = [
     "ExistingFile",
     "FilePath",
     "Form",
+    "HeaderNames",
     "HeaderPairs",
     "Host",
     "HttpUrl",
@@ -53,6 +54,12 @@ _SQLITE_URL = re.compile(r"sqlite(?:\+aiosqlite)?:///(?P<path>[^?#\x00]+)")
 _ENCRYPTION_KEY_BYTES = 32
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HEADER_PAIRS = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+=[ -+\--~]+(?:,\s*[!#$%&'*+.^_`|~0-9A-Za-z-]+=[ -+\--~]+)*")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]{1,64}")
+_RESERVED_HEADERS = frozenset(
+    ("authorization", "x-api-key", "cookie", "host", "connection", "content-length", "content-type", "expect", "te",
+     "transfer-encoding", "upgrade", "via", "origin", "x-request-id", "x-forwarded-for", "traceparent", "tracestate",
+     "x-session-id", "x-gateway-route", "x-gateway-trust")
+)  # fmt: skip
 _WORDS = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?")
 
 
@@ -151,6 +158,17 @@ def _header_pairs(value: SecretStr) -> SecretStr:
     if not _HEADER_PAIRS.fullmatch(value.get_secret_value()):
         raise ValueError("must be headers as name=value, separated by commas")
     return value
+
+
+def _header_names(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Take names of headers, in lower case as they are compared; those that mean something else already are refused."""
+    names = tuple(value.lower() for value in values)
+    for name in names:
+        if not _HEADER_NAME.fullmatch(name):
+            raise ValueError(f"'{name}' is not the name of a header; write names separated by commas, such as X-User")
+        if name in _RESERVED_HEADERS:
+            raise ValueError(f"'{name}' means something else already; name another header")
+    return names
 
 
 def _words(value: str) -> str:
@@ -260,6 +278,13 @@ Origins = Annotated[
     Form("list", "origins as scheme://host[:port], separated by commas, or *"),
 ]
 HttpUrl = Annotated[str, AfterValidator(_http_url), Form("URL", "http(s)://host:port")]
+HeaderNames = Annotated[
+    tuple[str, ...],
+    NoDecode,
+    AfterValidator(_header_names),
+    BeforeValidator(_split),
+    Form("list", "names of headers, separated by commas"),
+]
 HeaderPairs = Annotated[
     SecretStr, AfterValidator(_header_pairs), Form("secret", "name=value pairs, separated by commas", is_secret=True)
 ]

@@ -87,6 +87,8 @@ def _default(field: FieldInfo) -> str:
         return ""
     if isinstance(field.default, bool):
         return str(field.default).lower()
+    if isinstance(field.default, tuple):
+        return ",".join(map(str, field.default))
     return field.default.as_posix() if isinstance(field.default, Path) else str(field.default)
 
 

@@ -15,11 +15,12 @@ import hmac
 import re
 import zlib
 from dataclasses import dataclass, field
-from enum import Enum, StrEnum, auto
+from enum import Enum, auto
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from app.services.core.errors import NotAuthenticated
+from app.services.core.people.principal import Principal, Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -69,23 +70,6 @@ class KeyForm(Enum):
     """Begins like ours, but a character is wrong, missing or too many."""
     FOREIGN = auto()
     """Not of our form: an operator's own key, or another service's."""
-
-
-class Role(StrEnum):
-    """What a key may do. An admin may do all that owners and users may; an owner all that users may."""
-
-    ADMIN = "admin"
-    OWNER = "owner"
-    USER = "user"
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who is asking: the key's id and name, never the key."""
-
-    key_id: str
-    name: str
-    role: Role
 
 
 def mint(random_bytes: bytes) -> str:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from app.services.core.people.principal import Trust
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -102,11 +104,24 @@ class Server:
     """Whether its engine loads a model inside a request, and may put another out of memory for it."""
     contexts: Mapping[str, int] = field(default_factory=dict)
     """Context lengths in effect by upstream name, in tokens: they go before what was registered."""
+    pending: bool = False
+    """It waits for the operator's approval."""
+    off_hours: bool = False
+    """Its owner lends it at other hours."""
+    owner: str = ""
+    """The id of the key that registered it."""
+    group: str | None = None
+    """The id of its owner's group."""
+    share: str = "everyone"
+    """Who may use it: ``everyone``, its owner's ``group``, or its owner alone (``me``)."""
+    trust: Trust = Trust.TRUSTED
+    """How far it is trusted."""
 
     @property
     def accepts_work(self) -> bool:
         """Whether owner, gateway and operator let new requests go here. Says nothing of health."""
-        return not (self.paused or self.quarantined or self.blocked or self.draining)
+        held = self.paused or self.quarantined or self.blocked or self.draining
+        return not (held or self.pending or self.off_hours)
 
 
 @dataclass(frozen=True, slots=True)

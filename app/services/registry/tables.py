@@ -6,72 +6,49 @@ while the endpoint may be registered anew. The migrations under ``migrations/`` 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
-
 import sqlalchemy as sa
 
-if TYPE_CHECKING:
-    from sqlalchemy.engine import Dialect
+from app.services.registry.columns import UtcDateTime, hold_columns, metadata
+from app.services.registry.people_tables import (
+    AUDIT_GUARDS,
+    aliases,
+    api_keys,
+    audit_log,
+    invites,
+    key_groups,
+    key_secrets,
+    limit_counters,
+    model_limits,
+    server_terms,
+    usage_hours,
+)
 
 __all__ = [
+    "AUDIT_GUARDS",
     "SCHEMA_VERSION",
     "UtcDateTime",
+    "aliases",
+    "api_keys",
+    "audit_log",
     "continuation_findings",
     "health_checks",
+    "invites",
+    "key_groups",
+    "key_secrets",
+    "limit_counters",
     "metadata",
     "model_class_members",
     "model_classes",
+    "model_limits",
     "model_servers",
     "server_models",
+    "server_terms",
+    "usage_hours",
     "verification_findings",
 ]
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """What ``PRAGMA user_version`` says of a database that these tables describe."""
-
-metadata = sa.MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-
-class UtcDateTime(sa.types.TypeDecorator[datetime]):
-    """An aware instant, kept as ISO-8601 text in UTC with microseconds: 32 characters that sort by time.
-
-    SQLite has no type for instants; text of one width compares rightly, reads well in a dump, and comes back aware.
-    """
-
-    impl = sa.String(32)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy passes it
-        """Turn an aware datetime into text; a naive one is a bug of the caller's and raises ValueError."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            message = "a naive datetime cannot be stored: give it a time zone"
-            raise ValueError(message)
-        return value.astimezone(UTC).isoformat(timespec="microseconds")
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - as above
-        """Turn the text back into an aware datetime."""
-        return None if value is None else datetime.fromisoformat(value)
-
-
-def _hold(name: str) -> list[sa.Column[object]]:
-    """Make the three columns of one reason to send no new work: is it set, why, until when (null: until undone)."""
-    return [
-        sa.Column(name, sa.Boolean(), nullable=False, server_default=sa.false()),
-        sa.Column(f"{name}_reason", sa.Text(), nullable=False, server_default=""),
-        sa.Column(f"{name}_until", UtcDateTime(), nullable=True),
-    ]
-
 
 model_servers = sa.Table(
     "model_servers",
@@ -88,10 +65,10 @@ model_servers = sa.Table(
     sa.Column("share", sa.String(16), nullable=False, server_default="everyone"),
     sa.Column("capabilities", sa.JSON(), nullable=False),
     sa.Column("metadata", sa.JSON(), nullable=False),
-    *_hold("paused"),
-    *_hold("quarantined"),
-    *_hold("blocked"),
-    *_hold("draining"),
+    *hold_columns("paused"),
+    *hold_columns("quarantined"),
+    *hold_columns("blocked"),
+    *hold_columns("draining"),
     sa.Column("health_status", sa.String(16), nullable=False, server_default="unknown"),
     sa.Column("health_reason", sa.Text(), nullable=False, server_default=""),
     sa.Column("consecutive_failures", sa.Integer(), nullable=False, server_default="0"),

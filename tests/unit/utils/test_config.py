@@ -17,6 +17,12 @@ from app.utils.setting_groups import GROUPS
 pytestmark = pytest.mark.usefixtures("empty_directory")
 
 DEFAULTS = {
+    "registration_needs_approval": False,
+    "tools_on_untrusted_servers": False,
+    "quarantine_enabled": True,
+    "user_headers": ("x-openwebui-user-email", "x-openwebui-user-id"),
+    "usage_retention_days": 400,
+    "public_url": None,
     "host": "127.0.0.1",
     "port": 8000,
     "log_level": "INFO",

@@ -42,3 +42,9 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     """The ``traceparent`` that came from the client, where it was valid."""
     continuations: int = 0
     """How often a stream that broke was carried on elsewhere."""
+    person: str = ""
+    """Whose use it is (``Principal.person``, or whom a front end named)."""
+    group: str = ""
+    """The id of the key's group; empty where it has none."""
+    alias: str = ""
+    """The name that was asked for, where that is an alias: ``model`` is then what it led to."""

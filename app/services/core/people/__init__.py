@@ -1,0 +1,1 @@
+"""Who calls, how far may they go, and how much may they use?"""

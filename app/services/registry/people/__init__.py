@@ -1,0 +1,1 @@
+"""Whose keys are there, and which groups?"""
