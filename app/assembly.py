@@ -23,12 +23,16 @@ from app.services.pacing import Paced
 from app.services.places import BoardPlaces
 from app.services.prober import Pace, Prober
 from app.services.pulse import SystemClock
+from app.services.quarantine import Quarantine
+from app.services.registry.aliases.service import Aliases
+from app.services.registry.aliases.store import AliasStore
 from app.services.registry.book import HealthBook
 from app.services.registry.class_store import ClassStore
 from app.services.registry.classes import ModelClasses
 from app.services.registry.finding_store import FindingStore
 from app.services.registry.publisher import Publisher
 from app.services.registry.service import Registry
+from app.services.registry.terms import Owners
 from app.services.registry.verifications import Verifications
 from app.services.survey import Survey
 from app.services.verifier import Verifier
@@ -37,6 +41,7 @@ from app.targets import Targets
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from app.accounts import Accounts
     from app.housekeeping import Runs
     from app.lifespan import Parts
     from app.services.core.signals import Signals
@@ -58,6 +63,7 @@ class _Stored:
     book: HealthBook
     registry: Registry
     classes: ModelClasses
+    aliases: Aliases
     verifications: Verifications
 
 
@@ -68,20 +74,23 @@ class Services:
         parts: what exists before the start.
         database: open.
         repository: the servers in it.
+        accounts: whose servers they are.
     """
 
-    def __init__(self, parts: Parts, database: Database, repository: ServerRepository) -> None:
+    def __init__(self, parts: Parts, database: Database, repository: ServerRepository, accounts: Accounts) -> None:
         self._parts, self._plane, self._settings = parts, parts.plane, parts.settings
         self._fetcher = Fetcher(parts.link, parts.plane.reception.via)
         self._places = BoardPlaces(parts.plane.board, parts.plane.clock, parts.plane.place_freed)
         self._kinds = Kinds()
         self._published = Paced(self._publish)
+        self._accounts = accounts
+        accounts.on_owners = self._published.ask
         settings = self._settings
         self._thresholds = Thresholds(unhealthy=settings.unhealthy_threshold, healthy=settings.healthy_threshold)
         inspector = Inspector(self._fetcher, settings.health_check_timeout_seconds)
         stored = self._stored(database, repository, inspector)
         self.book, self.registry = stored.book, stored.registry
-        self.classes, self.verifications = stored.classes, stored.verifications
+        self.classes, self.aliases, self.verifications = stored.classes, stored.aliases, stored.verifications
         targets = Targets(self.registry)
         self.survey = self._survey(targets)
         self.canary = Canary(
@@ -90,6 +99,7 @@ class Services:
         self.verifier = self._verifier() if settings.verification_enabled else None
         self.registry.on_version = self._versioned
         self.prober = self._prober(inspector, targets)
+        self.quarantine = self._quarantine() if settings.quarantine_enabled else None
 
     @property
     def servers(self) -> Mapping[str, ServerRecord]:
@@ -108,9 +118,11 @@ class Services:
         Raises:
             StorageUnavailable: it can't be read.
         """
+        await self._accounts.load()
         await self.verifications.load()
         await self.registry.load()
         await self.classes.load()
+        await self.aliases.load()
 
     # -- how they hear of each other
 
@@ -118,7 +130,10 @@ class Services:
         """Everything that routing follows has changed, or may have."""
         routed = self.classes.routed
         self._kinds.confirmed(routed)
-        self._plane.install(build_snapshot(servers, routed))
+        self._plane.install(build_snapshot(servers, routed, self.aliases.routed))
+        self.aliases.review(servers)
+        if self.quarantine is not None:
+            self.quarantine.review(self._plane.snapshot)
         self.canary.review(servers)
         if self.verifier is not None:
             self.verifier.review(servers)
@@ -156,9 +171,15 @@ class Services:
             on_change=self._published.ask,
             may_write=lambda: not database.lent,
         )
-        registry = Registry(repository, inspector, book, Publisher(book, self._install, self._facts), _utc_now)
+        owners = Owners(self._accounts.role_of, self._accounts.group_of)
+        publisher = Publisher(book, self._install, self._facts, owners)
+        needs_approval = self._settings.registration_needs_approval
+        registry = Registry(repository, inspector, book, publisher, _utc_now, needs_approval=needs_approval)
         classes = ModelClasses(ClassStore(database), self._routed, _utc_now, registry.publish, self._templates)
-        return _Stored(book, registry, classes, Verifications(FindingStore(database)))
+        store = AliasStore(database)
+        aliases = Aliases(store, self._routed, _utc_now, registry.publish, lambda: classes.routed)
+        classes.aliases = lambda: aliases.names
+        return _Stored(book, registry, classes, aliases, Verifications(FindingStore(database)))
 
     def _survey(self, targets: Targets) -> Survey:
         return Survey(
@@ -188,6 +209,16 @@ class Services:
             clock=clock,
             interval_seconds=self._settings.verification_interval_seconds,
             kind_of=self._kinds,
+        )
+
+    def _quarantine(self) -> Quarantine:
+        plane, lanes = self._plane, self._plane.board.lanes
+        return Quarantine(
+            self.registry,
+            self._parts.tasks,
+            snapshot=lambda: plane.snapshot,
+            is_shut=lambda server_id: server_id in lanes and lanes[server_id].is_shut(plane.clock()),
+            clock=plane.clock,
         )
 
     def _prober(self, inspector: Inspector, targets: Targets) -> Prober:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from app.services.registry.book import HealthBook
     from app.utils.database import Database
 
-__all__ = ["Duty", "Servers"]
+__all__ = ["Duty", "Flushes", "Servers"]
 
 logger = get_logger("gateway")
 
@@ -39,6 +39,13 @@ class Servers(Protocol):
         """Take over what the database knows, and tell routing."""
 
 
+class Flushes(Protocol):
+    """What is written in batches; ``accounts.Accounts``."""
+
+    async def flush(self) -> None:
+        """Write what waits; never raises for the database's sake."""
+
+
 class Duty:
     """The checks and the database of this process.
 
@@ -47,9 +54,10 @@ class Duty:
         book: what checks find; kept in memory while the database is lent.
         start_checks: starts the checks of all servers as a task.
         registry: read again when the database comes back.
+        accounts: use and limits, kept in memory while the database is lent.
     """
 
-    __slots__ = ("_book", "_checks", "_database", "_registry")
+    __slots__ = ("_accounts", "_book", "_checks", "_database", "_registry")
 
     def __init__(
         self,
@@ -57,19 +65,22 @@ class Duty:
         book: HealthBook,
         start_checks: Callable[[], asyncio.Task[None]],
         registry: Servers,
+        accounts: Flushes,
     ) -> None:
+        self._accounts = accounts
         self._database = database
         self._book = book
         self._registry = registry
         self._checks = start_checks()
 
     async def lend(self) -> None:
-        """Write what the checks found, and close the database. The checks go on; what wants to write meanwhile waits.
+        """Write what was found and used, and close the database. The checks go on; what wants to write waits.
 
         Raises:
             StorageUnavailable: a transaction takes too long; the duty stays here.
         """
         await self._book.flush()
+        await self._accounts.flush()
         await self._database.lend()
 
     async def take_back(self) -> None:

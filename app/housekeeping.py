@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,6 +18,7 @@ from app.utils.logger import get_logger
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from app.accounts import Accounts
     from app.services.dataplane.plane import DataPlane
     from app.services.pulse import Lateness
     from app.services.registry.service import Registry
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from app.utils.tasks import TaskKeeper
     from app.watching import Watching
 
-__all__ = ["keep_going", "look_after"]
+__all__ = ["House", "keep_going", "look_after"]
 
 logger = get_logger("gateway")
 
@@ -32,6 +34,7 @@ _FLUSH_TICKS = 5
 _EXPIRY_TICKS = 10
 _PURGE_TICKS = 36_000
 _RESTART_SECONDS = 0.5
+_ACCOUNTS_SECONDS = 0.5
 
 
 class Runs(Protocol):
@@ -46,11 +49,23 @@ async def look_after(services: Mapping[str, Runs]) -> None:
     await asyncio.gather(*(_for_ever(service.run, name) for name, service in services.items()))
 
 
-def keep_going(plane: DataPlane, settings: Settings, tasks: TaskKeeper, registry: Registry, watching: Watching) -> None:
+@dataclass(frozen=True, slots=True)
+class House:
+    """What is to be kept in order."""
+
+    settings: Settings
+    plane: DataPlane
+    registry: Registry
+    watching: Watching
+    accounts: Accounts
+
+
+def keep_going(house: House, tasks: TaskKeeper) -> None:
     """Start what goes on whether this process is on duty or not."""
     services = {
-        "sweeper": lambda: _sweep(plane, watching.lateness),
-        "housekeeping": lambda: _keep_house(settings, registry, watching),
+        "sweeper": lambda: _sweep(house.plane, house.watching.lateness),
+        "housekeeping": lambda: _keep_house(house),
+        "accounts": lambda: _keep_accounts(house.accounts),
     }
     for name, run in services.items():
         tasks.spawn(_for_ever(run, name), name=name)
@@ -75,26 +90,35 @@ async def _sweep(plane: DataPlane, lateness: Lateness) -> None:
         plane.tick()
 
 
-async def _keep_house(settings: Settings, registry: Registry, watching: Watching) -> None:
-    """Write the request log, publish holds that ran out, and purge what retention no longer covers."""
+async def _keep_house(house: House) -> None:
+    """Write the request log, publish holds that ran out, drop keys that ended, and purge what is past retention."""
     turn = 0
     while True:
         if turn % _FLUSH_TICKS == 0:
-            await watching.flush()
+            await house.watching.flush()
         if turn % _EXPIRY_TICKS == 0:
-            registry.publish_if_due()
+            house.registry.publish_if_due()
+            house.accounts.refresh()
         if turn % _PURGE_TICKS == 0:
-            await _purge(settings, registry)
+            await _purge(house)
         turn += 1
         await asyncio.sleep(TICK_SECONDS)
 
 
-async def _purge(settings: Settings, registry: Registry) -> None:
-    now = datetime.now(UTC)
+async def _keep_accounts(accounts: Accounts) -> None:
+    """Write use and limits twice a second: a kill loses less than a second of them."""
+    while True:
+        await accounts.flush()
+        await asyncio.sleep(_ACCOUNTS_SECONDS)
+
+
+async def _purge(house: House) -> None:
+    now, settings = datetime.now(UTC), house.settings
     try:
-        await registry.purge(
+        await house.registry.purge(
             removed_before=now - timedelta(days=settings.removed_server_retention_days),
             checks_before=now - timedelta(days=settings.health_history_retention_days),
         )
+        await house.accounts.purge()
     except StorageUnavailable as error:
         logger.warning("Old rows were not purged; it is tried again in an hour", reason=error.message)

@@ -12,13 +12,15 @@ import signal
 import threading
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app import __version__
+from app.accounts import Accounts
 from app.assembly import Services
 from app.duty import Duty
-from app.housekeeping import keep_going, look_after
+from app.housekeeping import House, keep_going, look_after
 from app.routers.deps import Gateway, Phase
 from app.services.core.errors import StorageUnavailable
 from app.services.dataplane.resolver import SystemResolver
@@ -112,27 +114,34 @@ def _end_overdue(app: FastAPI, gateway: Gateway) -> None:
 async def _start(app: FastAPI, parts: Parts, stack: AsyncExitStack) -> Gateway:
     settings, plane = parts.settings, parts.plane
     database, repository = await _open_registry_database(settings, stack)
-    services = Services(parts, database, repository)
+    accounts = Accounts(parts, database)
+    services = Services(parts, database, repository, accounts)
     registry, book = services.registry, services.book
     stack.push_async_callback(_last_flush, book)
-    stack.push_async_callback(registry.settle)
-    stack.push_async_callback(services.classes.settle)
+    for settle in (registry.settle, services.classes.settle, services.aliases.settle, accounts.close):
+        stack.push_async_callback(settle)
     await services.load()
-    watching = Watching(settings, plane, parts.open_spans)
+    watching = Watching(settings, plane, parts.open_spans, accounts.usage.tally)
+    accounts.usage.fold = watching.ledger.fold
     stack.push_async_callback(watching.close)
     parts.observer.attach(watching.ledger, book, services.prober, services.canary)
+    if services.quarantine is not None:
+        services.quarantine.good_answers = watching.ledger.good_answers
+        parts.observer.ejections = services.quarantine
     stack.push_async_callback(parts.tasks.close)
-    keep_going(plane, settings, parts.tasks, registry, watching)
+    keep_going(House(settings, plane, registry, watching, accounts), parts.tasks)
     app.state.duty = Duty(
-        database, book, lambda: parts.tasks.spawn(look_after(services.looking), name="prober"), services
+        database, book, lambda: parts.tasks.spawn(look_after(services.looking), name="prober"), services, accounts
     )
-    app.state.classes = services.classes
+    app.state.classes, app.state.aliases = services.classes, services.aliases
+    app.state.keys, app.state.invites = accounts.keys, accounts.invites
+    app.state.usage, app.state.audit = accounts.usage, accounts.audit
     app.state.gateway = gateway = Gateway(
         registry=registry,
         book=book,
         prober=services.prober,
         database=database,
-        key_ring=parts.key_ring,
+        key_ring=accounts.keys.ring,
         plane=plane,
         render_metrics=watching.ledger.render,
         version=__version__,
@@ -140,6 +149,8 @@ async def _start(app: FastAPI, parts: Parts, stack: AsyncExitStack) -> Gateway:
         said=services.survey,
         verifications=services.verifications,
     )
+    accounts.on_ring = partial(setattr, gateway, "key_ring")
+    await accounts.note_settings()
     return gateway
 
 

@@ -21,7 +21,7 @@ from app.lifespan import Parts, begin_drain, make_lifespan
 from app.routers.api import create_api
 from app.routers.middleware import Bounds as HttpBounds
 from app.services.core.http.cors import CorsPolicy
-from app.services.core.http.surfaces import PREFIX
+from app.services.core.http.surfaces import PREFIX, is_account
 from app.services.core.http.trace_context import TakePart, pass_on
 from app.services.core.keys import KeyRing, mint
 from app.services.core.network.addresses import AddressPolicy
@@ -70,7 +70,12 @@ class InferenceFirst:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection scope."""
-        if scope["type"] == "http" and scope["path"].startswith(_INFERENCE):
+        path: str = scope.get("path", "")
+        if (
+            scope["type"] == "http"
+            and path.startswith(_INFERENCE)
+            and not is_account(path.encode("latin-1", "replace"))
+        ):
             await self._inference(scope, receive, send)
         else:
             await self._app(scope, receive, send)
@@ -135,6 +140,7 @@ def _admin_bounds(settings: Settings) -> HttpBounds:
         head_bytes=settings.max_header_bytes,
         headers=settings.max_header_count,
         body_seconds=settings.body_timeout_seconds,
+        trusted_proxies=settings.trusted_proxies,
     )
 
 
@@ -243,6 +249,7 @@ def _plane(settings: Settings, link: Link, tasks: TaskKeeper, observer: Observer
         max_body_bytes=settings.max_request_bytes,
         trusted_proxies=settings.trusted_proxies,
         trace=TakePart(getrandbits, settings.otel_sample_ratio) if settings.otel_enabled else pass_on,
+        user_headers=settings.user_headers,
     )
     return DataPlane(
         link=link,

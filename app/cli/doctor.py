@@ -31,6 +31,8 @@ from app.cli.server_reference import fetch_servers
 from app.cli.server_table import holds_of, short_id
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from app.utils.config import Settings
 
 __all__ = ["doctor"]
@@ -128,10 +130,7 @@ def judge_server(server: dict[str, Any]) -> Finding:
     health = str(server.get("health_status"))
     reason = str(server.get("reason") or "")
     if holds:
-        own = {"paused", "draining"}.issuperset(holds)
-        advice = (
-            f"multiverse servers resume {short_id(server)}" if own else "An admin lifts it, by .../unblock of the API."
-        )
+        advice = _advice_on_holds(holds, short_id(server))
         return Finding(name, Level.WARN, f"{where} is {', '.join(holds)}: {reason or 'no reason given'}", advice)
     if health == "healthy":
         return Finding(name, Level.WARN if reason else Level.OK, f"{where} is healthy{': ' if reason else ''}{reason}")
@@ -170,3 +169,16 @@ def show(findings: list[Finding]) -> None:
         if finding.fix and finding.level is not Level.OK:
             console.print(f"      -> {finding.fix}", markup=False, soft_wrap=True)
     console.print(summary(findings), style=_STYLES[worst(findings)], soft_wrap=True)
+
+
+def _advice_on_holds(holds: Collection[str], server: str) -> str:
+    """What to do about what keeps work away from a server: whose word it is decides that."""
+    if "pending" in holds:
+        return f"multiverse servers approve {server}"
+    if set(holds) == {"off hours"}:
+        return "Nothing to do: its owner lends it at other hours."
+    if set(holds) == {"quarantined"}:
+        return f"multiverse servers check {server}: a check that passes lets it out."
+    if {"paused", "draining", "off hours"}.issuperset(holds):
+        return f"multiverse servers resume {server}"
+    return "An admin lifts it, by .../unblock of the API."

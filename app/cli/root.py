@@ -9,15 +9,20 @@ import typer
 from typer.core import TyperGroup
 
 from app import __version__
+from app.cli.aliases import aliases_app
+from app.cli.audit import AUDIT_EPILOG, audit
 from app.cli.backup import BACKUP_EPILOG, RESTORE_EPILOG, backup, restore
 from app.cli.console import print_error, print_verbatim
 from app.cli.demo import DEMO_EPILOG, demo
 from app.cli.doctor import DOCTOR_EPILOG, doctor
 from app.cli.exits import EXIT_CODES_HELP, CommandFailed, ExitCode, Interrupted, Stopped
+from app.cli.groups import groups_app
 from app.cli.init import INIT_EPILOG, init
+from app.cli.keys import keys_app
 from app.cli.models import models_app
 from app.cli.serve import SERVE_EPILOG, serve
 from app.cli.servers import servers_app
+from app.cli.usage import usage_app
 
 __all__ = ["build", "run"]
 
@@ -72,6 +77,11 @@ def build() -> typer.Typer:
     )(demo)
     app.add_typer(servers_app, name="servers")
     app.add_typer(models_app, name="models")
+    app.add_typer(aliases_app, name="aliases")
+    app.add_typer(keys_app, name="keys")
+    app.add_typer(groups_app, name="groups")
+    app.add_typer(usage_app, name="usage")
+    app.command("audit", epilog=AUDIT_EPILOG, short_help="Show who changed what.")(audit)
     app.command("doctor", epilog=DOCTOR_EPILOG, short_help="Check everything, and say what to do about what is wrong.")(
         doctor
     )

@@ -37,7 +37,7 @@ def find_server(client: GatewayClient, wanted: str) -> dict[str, Any]:
     if fitting:
         ids = ", ".join(str(server["registration_id"]) for server in fitting)
         raise CommandFailed(f"'{wanted}' fits {len(fitting)} servers: {ids}.", fix="Write more of the id.")
-    known = ", ".join(f"{short_id(server)} ({server.get('endpoint_url')})" for server in servers)
+    known = ", ".join(f"{short_id(server)} ({server.get('endpoint_url') or 'of another key'})" for server in servers)
     raise CommandFailed(
         f"No server '{wanted}' is registered.",
         fix=f"Registered are: {known}." if known else "Add one first: multiverse servers add http://HOST:PORT",

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from app.cli.ages import describe_age
 from app.cli.server_findings import finding_rows
+from app.cli.server_hours import hours_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 __all__ = [
+    "changed_in_words",
     "describe_load",
     "holds_of",
     "model_names",
@@ -34,7 +36,7 @@ WIDE_COLUMNS: Final = 100
 """From this width on the engine and the age of the last check have room too."""
 SHORT_ID_LENGTH: Final = 8
 CHECKS_SHOWN: Final = 10
-_HOLDS: Final = ("blocked", "quarantined", "paused", "draining")
+_HOLDS: Final = ("blocked", "pending", "quarantined", "paused", "draining", "off_hours")
 _STYLES: Final = {"healthy": "green", "unhealthy": "bold red", "unknown": "yellow"}
 _DETAILS: Final = (
     ("Id", "registration_id"),
@@ -48,6 +50,10 @@ _DETAILS: Final = (
     ("Priority", "priority"),
     ("Weight", "weight"),
     ("Share", "share"),
+    ("Trust", "trust"),
+    ("Hours", "hours"),
+    ("Quarantined until", "quarantined_until"),
+    ("Owner's key", "owner"),
     ("Failures in a row", "consecutive_failures"),
     ("Last checked", "last_checked_at"),
     ("Last change", "last_transition_at"),
@@ -72,8 +78,15 @@ def server_state(server: Mapping[str, Any]) -> Text:
 
 
 def holds_of(server: Mapping[str, Any]) -> list[str]:
-    """What keeps work away from a server: blocked, quarantined, paused, draining."""
-    return [hold for hold in _HOLDS if server.get(hold)]
+    """What keeps work away from a server: blocked, pending, quarantined, paused, draining, off hours."""
+    return [hold.replace("_", " ") for hold in _HOLDS if server.get(hold)]
+
+
+def changed_in_words(server: Mapping[str, Any], done: str) -> str:
+    """Say how a server is after something was done to it, and what that did beside."""
+    reason = f", {server['reason']}".rstrip(".") if server.get("reason") else ""
+    note = f" {server['note']}" if server.get("note") else ""
+    return f"{done} {server.get('endpoint_url')}: {server_state(server)}{reason}.{note}"
 
 
 def server_list(servers: Sequence[Mapping[str, Any]], now: datetime, width_columns: int) -> RenderableType:
@@ -107,13 +120,8 @@ def server_details(server: Mapping[str, Any], now: datetime) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_row("State", server_state(server))
     for label, name in _DETAILS:
-        if name in {"load", "loaded_models"}:
-            if said := describe_load(server, now) if name == "load" else _in_memory(server):
-                table.add_row(label, Text(said))
-        elif name.endswith("_at"):
-            table.add_row(label, describe_age(server.get(name), now))
-        else:
-            table.add_row(label, Text(_shown(server.get(name))))
+        if (said := _detail(server, name, now)) is not None:
+            table.add_row(label, Text(said))
     for line in _models_in_detail(server):
         table.add_row("Model", Text(line))
     for label, text in finding_rows(server, now):
@@ -125,6 +133,23 @@ def server_details(server: Mapping[str, Any], now: datetime) -> Table:
         age = describe_age(check.get("checked_at"), now)
         table.add_row("Check", Text.assemble(f"{age}: ", verdict))
     return table
+
+
+def _detail(server: Mapping[str, Any], name: str, now: datetime) -> str | None:
+    """Say one thing of a server; None where there is nothing to tell and no line for that."""
+    match name:
+        case "load":
+            return describe_load(server, now) or None
+        case "loaded_models":
+            return _in_memory(server) or None
+        case "hours":
+            return hours_in_words(server.get(name)) or None
+        case "trust" | "quarantined_until" | "owner":
+            return str(server.get(name) or "") or None
+        case _ if name.endswith("_at"):
+            return describe_age(server.get(name), now)
+        case _:
+            return _shown(server.get(name))
 
 
 def model_names(server: Mapping[str, Any]) -> list[str]:

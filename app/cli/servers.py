@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import nullcontext
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Annotated, Any, Final
 
 import typer
 
 from app.cli.connection import GatewayOption, KeyOption, connect
 from app.cli.console import Steps, confirm, print_json, print_verbatim, stdout_console
-from app.cli.exits import EXIT_CODES_HELP, CommandFailed, ExitCode
+from app.cli.exits import EXIT_CODES_HELP
 from app.cli.explain import EXPLAIN_EPILOG, explain
+from app.cli.server_changes import (
+    APPROVE_EPILOG,
+    SET_EPILOG,
+    TRUST_EPILOG,
+    approve_server,
+    set_server,
+    trust_server,
+)
+from app.cli.server_hours import parse_hours
+from app.cli.server_options import (
+    ApiKeyEnvOption,
+    ApiKeyStdinOption,
+    ConcurrencyOption,
+    DescriptionOption,
+    HoursOption,
+    JsonOption,
+    ModelOption,
+    PriorityOption,
+    ServerArgument,
+    ShareOption,
+    WeightOption,
+    given,
+    parse_model,
+    read_api_key,
+)
 from app.cli.server_reference import fetch_servers, find_server, registration_path, server_path
-from app.cli.server_table import model_names, server_details, server_list, server_state
+from app.cli.server_table import changed_in_words, model_names, server_details, server_list
 
 __all__ = ["servers_app"]
 
@@ -25,6 +48,7 @@ Examples:
   multiverse servers add http://10.0.0.5:8000
   multiverse servers add http://10.0.0.5:8000 --model llama-3-8b=meta-llama/Llama-3.1-8B-Instruct
   multiverse servers add https://gpu.example.org/v1 --api-key-env VLLM_KEY --max-concurrency 8
+  multiverse servers add http://10.0.0.5:8000 --share group --hours 'mon-fri 18:00-08:00 Europe/Berlin'
 
 {EXIT_CODES_HELP}"""
 LIST_EPILOG: Final = f"""\b
@@ -34,45 +58,6 @@ Examples:
 
 {EXIT_CODES_HELP}"""
 
-
-def above_zero(weight: float | None) -> float | None:
-    """Refuse what the gateway would refuse; NaN too.
-
-    Raises:
-        typer.BadParameter: it is not above 0.
-    """
-    if weight is not None and not weight > 0:
-        raise typer.BadParameter("a weight must be above 0; `multiverse servers pause` sends a server no requests")
-    return weight
-
-
-class Share(StrEnum):
-    """Who may use a server."""
-
-    EVERYONE = "everyone"
-    GROUP = "group"
-    ME = "me"
-
-
-ServerArgument = Annotated[
-    str, typer.Argument(metavar="SERVER", help="The server's id, a beginning of it that is unique, or its URL.")
-]
-ModelOption = Annotated[
-    list[str] | None,
-    typer.Option(metavar="NAME[=UPSTREAM]", help="A model, and its name there if it differs. Left out: all it lists."),
-]
-ConcurrencyOption = Annotated[
-    int | None, typer.Option(metavar="COUNT", min=1, max=100_000, help="Most requests at a time. Left out: no cap.")
-]
-PriorityOption = Annotated[
-    int | None,
-    typer.Option(metavar="NUMBER", min=-1000, max=1000, help="Among servers of a model the highest priority is used."),
-]
-WeightOption = Annotated[
-    float | None,
-    typer.Option(metavar="NUMBER", callback=above_zero, max=1000, help="Share of the traffic among equals, above 0."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
 servers_app = typer.Typer(
     no_args_is_help=True,
@@ -125,17 +110,14 @@ def add_server(
     url: Annotated[str, typer.Argument(metavar="URL", help="Where the server listens, with or without /v1.")],
     *,
     model: ModelOption = None,
-    api_key_stdin: Annotated[bool, typer.Option("--api-key-stdin", help="Read the server's key from stdin.")] = False,
-    api_key_env: Annotated[
-        str | None, typer.Option(metavar="VARIABLE", help="Take the server's key from this environment variable.")
-    ] = None,
+    api_key_stdin: ApiKeyStdinOption = False,
+    api_key_env: ApiKeyEnvOption = None,
     max_concurrency: ConcurrencyOption = None,
     priority: PriorityOption = None,
     weight: WeightOption = None,
-    share: Annotated[
-        Share | None, typer.Option(help="Who may use it. Noted only: this release lets every key use every server.")
-    ] = None,
-    description: Annotated[str | None, typer.Option(metavar="TEXT", help="A few words for people.")] = None,
+    share: ShareOption = None,
+    hours: HoursOption = None,
+    description: DescriptionOption = None,
     gateway: GatewayOption = None,
     key: KeyOption = None,
     as_json: JsonOption = False,
@@ -149,6 +131,7 @@ def add_server(
         priority=priority,
         weight=weight,
         share=share,
+        hours=parse_hours(hours),
         metadata=None if description is None else {"description": description},
     )
     # The gateway waits for the server's answer, which can take seconds; a script has no use for being told so.
@@ -165,6 +148,8 @@ def print_registered(answer: dict[str, Any]) -> None:
     """Say what was registered, and what was found there."""
     print_verbatim(f"Registered {answer['registration_id']}: {answer.get('health_status')}, {answer.get('engine')}")
     print_verbatim(f"Models: {', '.join(model_names(answer))}")
+    if answer.get("note"):
+        print_verbatim(str(answer["note"]))
 
 
 @servers_app.command("remove", epilog=f"Example: multiverse servers remove 3f2a --yes\n\n{EXIT_CODES_HELP}")
@@ -203,10 +188,14 @@ def _add_action(name: str, done: str, summary: str) -> None:
         if as_json:
             print_json(changed)
         else:
-            reason = f", {changed['reason']}".rstrip(".") if changed.get("reason") else ""
-            print_verbatim(f"{done} {changed.get('endpoint_url')}: {server_state(changed)}{reason}.")
+            print_verbatim(changed_in_words(changed, done))
 
 
+servers_app.command("set", epilog=SET_EPILOG, short_help="Change a server.")(set_server)
+servers_app.command("approve", epilog=APPROVE_EPILOG, short_help="Let a server that waits for approval take requests.")(
+    approve_server
+)
+servers_app.command("trust", epilog=TRUST_EPILOG, short_help="Say how far requests may trust a server.")(trust_server)
 _add_action("check", "Checked", "Check a server now, without waiting for its turn.")
 _add_action("pause", "Paused", "Send a server no new requests until it is resumed; running ones finish.")
 _add_action("resume", "Resumed", "Undo a pause or a drain.")
@@ -214,43 +203,3 @@ _add_action("drain", "Draining", "Let a server finish what it has and send nothi
 servers_app.command(
     "explain", epilog=EXPLAIN_EPILOG, short_help="Show where the next request for a model would go, and why."
 )(explain)
-
-
-def given(**fields: Any) -> dict[str, Any]:
-    """The fields that were given; the gateway has its own defaults for the others."""
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def parse_model(text: str) -> dict[str, str]:
-    """``name`` or ``name=upstream``; names may hold slashes and colons, the first ``=`` parts them.
-
-    Raises:
-        CommandFailed: one of the two is empty.
-    """
-    name, equals, upstream = text.partition("=")
-    if not name.strip() or (equals and not upstream.strip()):
-        message = f"--model {text} is incomplete."
-        raise CommandFailed(message, fix="Write --model NAME or --model NAME=UPSTREAM.", code=ExitCode.USAGE)
-    return {"name": name.strip(), "upstream_name": (upstream or name).strip()}
-
-
-def read_api_key(*, from_stdin: bool, variable: str | None) -> str | None:
-    """The server's own key; never from the command line, where every user of the machine could read it.
-
-    Raises:
-        CommandFailed: both ways were named, or the one named holds nothing.
-    """
-    if from_stdin and variable is not None:
-        raise CommandFailed("Use either --api-key-stdin or --api-key-env.", code=ExitCode.USAGE)
-    if variable is not None:
-        value = os.environ.get(variable, "").strip()
-        if not value:
-            message = f"The environment variable {variable} is not set."
-            raise CommandFailed(message, fix=f"export {variable}=...", code=ExitCode.USAGE)
-        return value
-    if not from_stdin:
-        return None
-    value = sys.stdin.readline().strip()
-    if not value:
-        raise CommandFailed("No key came on stdin.", fix="printf %s KEY | multiverse ...", code=ExitCode.USAGE)
-    return value

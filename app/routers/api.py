@@ -7,7 +7,21 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from app.routers import classes, docs, explain, inference, ops, servers
+from app.routers import (
+    aliases,
+    audit,
+    classes,
+    docs,
+    explain,
+    groups,
+    inference,
+    invites,
+    keys,
+    model_limits,
+    ops,
+    servers,
+    usage,
+)
 from app.routers.deps import refuse_strangers
 from app.routers.envelope import install_error_handlers
 from app.routers.middleware import Bounds, RequestGuard
@@ -31,9 +45,22 @@ answer carries an `X-Request-ID`, yours if you send one. Every error has one for
 
 TAGS: Final = [
     inference.TAG,
-    {"name": "servers", "description": "Register model servers, look at them, steer them. Needs an admin key."},
+    {
+        "name": "servers",
+        "description": "Register model servers, look at them, steer them. Needs an owner's key for one's own, or an "
+        "admin key.",
+    },
+    {"name": "aliases", "description": "Names that stand for models, with weights, fallbacks and bounds."},
+    {"name": "keys", "description": "Keys, groups and invites: who may do what, and how much."},
+    {"name": "usage", "description": "What was used, by whom and of what."},
+    {"name": "audit", "description": "Who changed what, from where, before and after."},
     {"name": "gateway", "description": "How the gateway itself is doing."},
 ]
+
+
+_RESOURCES: Final = (
+    ops, servers, explain, classes, aliases, keys, groups, model_limits, invites, usage, audit, docs,
+)  # fmt: skip
 
 
 def create_api(
@@ -61,8 +88,8 @@ def create_api(
         redirect_slashes=False,
         generate_unique_id_function=_operation_id,
     )
-    for router in (ops.router, servers.router, explain.router, classes.router, docs.router):
-        app.include_router(router)
+    for resource in _RESOURCES:
+        app.include_router(resource.router)
     install_error_handlers(app)
     app.add_middleware(RequestGuard, bounds=bounds, gate=refuse_strangers)
     return app

@@ -15,6 +15,7 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 
 from app.services.core.errors import NotAuthenticated, Unavailable
 from app.services.core.keys import KeyRing, Principal, Role, extract_credential
+from app.services.core.people.refusals import route_not_in_scope
 from app.services.core.signals import NO_SIGNALS
 from app.services.registry.access import require_operator
 from app.services.registry.records import NO_FACTS
@@ -166,6 +167,7 @@ class NothingSaid:
 class Gateway:
     """All that routes may call. Built once by the composition root and put at ``app.state.gateway``.
 
+    ``key_ring`` is swapped whole when a key changes.
     ``metrics_key`` opens ``/metrics`` and nothing else. ``started_at`` is a reading of ``time.monotonic()``; ``now``
     tells the present moment in UTC.
     """
@@ -186,7 +188,7 @@ class Gateway:
     verifications: Verified = field(default_factory=NothingVerified)
 
 
-CLOSED_TO_STRANGERS: Final = "/admin"
+CLOSED_TO_STRANGERS: Final = ("/admin", "/v1/")
 
 bearer_scheme = HTTPBearer(
     auto_error=False, scheme_name="BearerKey", description="`Authorization: Bearer <key>`, as OpenAI clients send it."
@@ -219,8 +221,9 @@ def current_principal(request: Request, gateway: GatewayHere) -> Principal:
 
     Raises:
         NotAuthenticated: no key, two different ones, or one that is not good.
+        NotAllowed: a good key whose scope does not reach this path.
     """
-    return gateway.key_ring.authenticate(extract_credential(request.headers.raw))
+    return _principal(gateway, request.scope)
 
 
 def refuse_strangers(scope: Scope) -> None:
@@ -228,10 +231,20 @@ def refuse_strangers(scope: Scope) -> None:
 
     Raises:
         NotAuthenticated: no key, two different ones, or one that is not good.
+        NotAllowed: a good key whose scope does not reach this path.
         Unavailable: the gateway is starting.
     """
     if scope["path"].startswith(CLOSED_TO_STRANGERS):
-        _required(scope["app"]).key_ring.authenticate(extract_credential(scope["headers"]))
+        _principal(_required(scope["app"]), scope)
+
+
+def _principal(gateway: Gateway, scope: Scope) -> Principal:
+    """Say whose key a request carries, if its scope reaches the path."""
+    principal = gateway.key_ring.authenticate(extract_credential(scope["headers"]))
+    path: str = scope["path"]
+    if principal.routes is not None and not principal.may_call(path):
+        raise route_not_in_scope(path, principal.routes)
+    return principal
 
 
 def _required(app: FastAPI) -> Gateway:
@@ -262,7 +275,7 @@ def require_metrics_reader(request: Request, gateway: GatewayHere) -> Principal:
     if credential and gateway.metrics_key and hmac.compare_digest(credential, gateway.metrics_key.encode()):
         return Principal("metrics", "metrics key", Role.USER)
     try:
-        return require_admin(gateway.key_ring.authenticate(credential))
+        return require_admin(_principal(gateway, request.scope))
     except NotAuthenticated as error:
         message = "Metrics need METRICS_KEY or an admin key, as 'Authorization: Bearer <key>' or 'X-API-Key: <key>'."
         raise NotAuthenticated(message) from error

@@ -38,6 +38,9 @@ class PlaceView(View):
     """How one server stands with the next request."""
 
     registration_id: str = Field(examples=[EXAMPLE_ID])
+    model: str = Field(
+        description="What it would be asked for: of an alias one of its models.", examples=["llama-3-8b"]
+    )
     endpoint_url: str | None = Field(examples=["http://10.0.0.5:8000"])
     takes: bool = Field(description="Whether the next request may go there.")
     share: float = Field(description="Of the next requests, 0.0 to 1.0.", examples=[0.5])
@@ -55,6 +58,18 @@ class PlaceView(View):
     home: str = Field(description="`session` where this session ran before; else empty.", examples=["session"])
 
 
+class LeadingView(View):
+    """One model that an alias leads to."""
+
+    model: str = Field(examples=["llama-3-8b"])
+    fallback: bool = Field(description="Whether it is asked only where no target can serve.")
+    weight: float | None = Field(description="Its share beside the other targets'; null for a fallback.")
+    bounds: str = Field(description="The requests that it takes, in words; empty for any.")
+    takes: bool = Field(description="Whether it takes this one.")
+    share: float = Field(description="Of the next requests, 0.0 to 1.0.", examples=[0.5])
+    healthy_servers: int = Field(examples=[2])
+
+
 class ExplanationView(View):
     """Where the next request for a model would go, and why."""
 
@@ -63,6 +78,7 @@ class ExplanationView(View):
     why: str = Field(description="Why the server is taken that is taken most; empty if none is.", examples=["drawn"])
     message: str = Field(description="What the client would hear if nobody took it; empty where a server takes it.")
     sentence: str = Field(description="All of it, for a person.")
+    leads: list[LeadingView] = Field(description="Where an alias leads; empty for a model.")
     servers: list[PlaceView]
 
 
@@ -84,5 +100,7 @@ async def explain_route(
         server_id = place.pop("server_id")
         record = gateway.registry.servers.get(server_id)
         place["registration_id"] = server_id
-        place["endpoint_url"] = record.endpoint.url if record is not None and steers(principal, record) else None
+        place["endpoint_url"] = (
+            record.endpoint.url if record is not None and steers(principal, record, gateway.registry.owners) else None
+        )
     return ExplanationView(**told)

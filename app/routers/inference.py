@@ -41,6 +41,12 @@ ERRORS: Final[dict[int, tuple[str, str, str, str]]] = {
         "invalid_api_key",
         "This request has no key. Send your key as 'Authorization: Bearer <key>' or 'X-API-Key: <key>'.",
     ),
+    403: (
+        "The key may not ask for this model or call this route, or no server that is trusted so far has the model.",
+        "permission_error",
+        "model_not_in_scope",
+        "This key may not use model 'llama-3-70b'. It may use: llama-3-8b.",
+    ),
     404: (
         "No registered server has this model.",
         "invalid_request_error",
@@ -72,7 +78,7 @@ ERRORS: Final[dict[int, tuple[str, str, str, str]]] = {
         "temperature must be at most 2.",
     ),
     429: (
-        "Every server of the model is at its limit, or the queue is full. Retry-After says when to try again.",
+        "A limit is reached, or no server got free in time. Retry-After and `x-ratelimit-*` say when to try again.",
         "rate_limit_error",
         "rate_limited",
         "Every server of model 'llama-3-8b' is at its limit. Try again in 5 seconds.",
@@ -108,7 +114,7 @@ ERRORS: Final[dict[int, tuple[str, str, str, str]]] = {
         "No server of model 'llama-3-8b' began to answer in time. Try again, or send a shorter prompt.",
     ),
 }
-READING: Final = (400, 401, 405, 408, 413, 431, 500)
+READING: Final = (400, 401, 403, 405, 408, 413, 431, 500)
 FORWARDED: Final = tuple(ERRORS)
 FAILOVER: Final = (
     "If a server fails before its first byte, another one that has the model is tried, unseen. `X-Gateway-Server-ID` "

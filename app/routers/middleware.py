@@ -17,10 +17,13 @@ from starlette.datastructures import MutableHeaders
 from app.routers.envelope import error_response
 from app.services.core.errors import BodyTooLarge, GatewayError, Internal, RequestTimeout
 from app.services.core.http.http_rules import ends_connection, judge_head, judge_head_size
+from app.services.core.http.proxies import client_address
+from app.services.registry.accounting.origin import Origin, coming_from
 from app.utils.logger import bind_request_id, get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from ipaddress import IPv4Network, IPv6Network
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -54,6 +57,8 @@ class Bounds:
     head_bytes: int = 16_384
     headers: int = 100
     body_seconds: float = 30.0
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Whose ``X-Forwarded-For`` is believed, for the address that the audit shows."""
 
 
 class RequestGuard:
@@ -82,7 +87,8 @@ class RequestGuard:
             return
         request_id = _request_id(scope)
         guarded = _Answer(send, request_id, without_body=scope["method"] == "HEAD")
-        with bind_request_id(request_id):
+        origin = Origin(_client(scope, self._bounds.trusted_proxies), request_id)
+        with bind_request_id(request_id), coming_from(origin):
             await self._serve(scope, receive, guarded)
 
     async def _serve(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
@@ -173,6 +179,13 @@ def _declared_json(scope: Scope) -> Scope:
     """
     others = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
     return {**scope, "headers": [*others, (b"content-type", b"application/json")]}
+
+
+def _client(scope: Scope, trusted_proxies: tuple[IPv4Network | IPv6Network, ...]) -> str:
+    """Say which address a request comes from, as the request log does."""
+    peer = scope.get("client")
+    forwarded = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
+    return client_address(peer[0] if peer else "", forwarded, trusted_proxies)
 
 
 def _request_id(scope: Scope) -> str:

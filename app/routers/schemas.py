@@ -1,22 +1,29 @@
-"""What comes in? The bodies that the admin API takes, with their bounds.
-
-Unknown fields are refused by name: a misspelt ``max_concurency`` that is silently dropped costs an owner an evening.
-"""
+"""What comes in? The bodies that the admin API takes, with their bounds."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
-from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
 from app.routers.bounds import MAX_COUNT, bounded_object, instant, single_line, visible_ascii, whole_number
+from app.routers.strict_model import StrictModel
+from app.routers.terms_schemas import LentHours, Share
 from app.services.core.types import ModelEntry
 from app.services.registry.specification import MAX_MODEL_NAME_LENGTH, MAX_MODELS, ServerChange, ServerSpec
 
-__all__ = ["Capabilities", "ChangeServer", "HoldRequest", "ModelMapping", "RegisterServer"]
+__all__ = [
+    "Capabilities",
+    "ChangeServer",
+    "HoldRequest",
+    "ModelMapping",
+    "ModelName",
+    "RegisterServer",
+    "StrictModel",
+    "as_mapping",
+]
 
 MAX_URL_LENGTH = 2048
 """For the description alone; ``parse_endpoint`` judges, so that every bad URL is told in one way."""
@@ -83,13 +90,6 @@ Weight = Annotated[
         examples=[1],
     ),
 ]
-Share = Annotated[
-    Literal["everyone", "group", "me"],
-    Field(
-        description="Who may use it. Stored and shown only: this release lets every key use every server.",
-        examples=["everyone"],
-    ),
-]
 Tokens = Annotated[int, Field(ge=1, le=MAX_COUNT, examples=[8192]), BeforeValidator(whole_number)]
 Metadata = Annotated[
     dict[str, Any],
@@ -99,24 +99,6 @@ Metadata = Annotated[
         examples=[{"owner": "alice", "description": "lab box"}],
     ),
 ]
-
-
-class StrictModel(BaseModel):
-    """Refuses unknown fields by name and values of other types."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
-
-    @model_validator(mode="before")
-    @classmethod
-    def refuse_unknown_fields(cls, value: Any) -> Any:
-        """Name the fields that exist beside each one that does not."""
-        unknown = [name for name in value if name not in cls.model_fields] if isinstance(value, dict) else []
-        if not unknown:
-            return value
-        known = ", ".join(cls.model_fields)
-        error = PydanticCustomError("unknown_field", "is not a field here. Known fields: {known}", {"known": known})
-        details = [InitErrorDetails(type=error, loc=(str(name),), input=None) for name in unknown]
-        raise ValidationError.from_exception_data(cls.__name__, details)
 
 
 class ModelMapping(StrictModel):
@@ -208,6 +190,10 @@ class RegisterServer(StrictModel):
                     "priority": 0,
                     "weight": 1,
                     "share": "everyone",
+                    "hours": {
+                        "timezone": "Europe/Berlin",
+                        "windows": [{"days": ["mon", "tue", "wed", "thu", "fri"], "from": "18:00", "to": "08:00"}],
+                    },
                 }
             ]
         }
@@ -223,6 +209,7 @@ class RegisterServer(StrictModel):
     priority: Priority = 0
     weight: Weight = 1.0
     share: Share = "everyone"
+    hours: LentHours | None = Field(default=None, description="When it is lent. Left out or null: always.")
 
     @model_validator(mode="after")
     def refuse_names_given_twice(self) -> Self:
@@ -242,6 +229,7 @@ class RegisterServer(StrictModel):
             priority=self.priority,
             weight=self.weight,
             share=self.share,
+            hours=self.hours.hours() if self.hours else None,
         )
 
 
@@ -260,6 +248,7 @@ class ChangeServer(StrictModel):
     priority: Priority | SkipJsonSchema[None] = None
     weight: Weight | SkipJsonSchema[None] = None
     share: Share | SkipJsonSchema[None] = None
+    hours: LentHours | None = Field(default=None, description="When it is lent; null: always.")
 
     @model_validator(mode="after")
     def refuse_what_cannot_be_cleared(self) -> Self:
@@ -274,6 +263,8 @@ class ChangeServer(StrictModel):
     def change(self) -> ServerChange:
         """Return the given fields as the registry takes them."""
         given: dict[str, Any] = {name: getattr(self, name) for name in self.model_fields_set - {"model_name"}}
+        if self.hours is not None:
+            given["hours"] = self.hours.hours()
         if self.capabilities is not None:
             given["capabilities"] = self.capabilities.given()
         for name in {"capabilities", "metadata"} & self.model_fields_set:

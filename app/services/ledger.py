@@ -1,4 +1,4 @@
-"""What was served? Takes every outcome; counts them, writes their lines and passes them to traces, in batches.
+"""What was served? Takes every outcome; counts them, adds up use, writes lines and passes on to traces, in batches.
 
 Nothing here waits, and a request pays for one append: the rest is done for a few hundred outcomes at a time, twice a
 second, before figures are read, and at the end. A key appears by its id, a server by its id, prompts and answers never.
@@ -16,16 +16,17 @@ from app.services.exposition import families
 from app.utils.logger import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterator, Mapping, Sequence
 
     from prometheus_client.core import Metric
 
     from app.services.core.reporting.outcome import Outcome
     from app.services.core.reporting.request_line import LineFormat
+    from app.services.core.types import Server
     from app.services.exposition import Flow
     from app.services.pulse import Lateness
 
-__all__ = ["BATCH_OUTCOMES", "Ledger", "LineWriter", "Spans"]
+__all__ = ["BATCH_OUTCOMES", "Ledger", "LineWriter", "Spans", "UseCounts"]
 
 logger = get_logger(__name__)
 
@@ -59,6 +60,13 @@ class Spans(Protocol):
         """Take a batch; never blocks."""
 
 
+class UseCounts(Protocol):
+    """Where use is added up: ``core.reporting.use.UseTally``."""
+
+    def count(self, outcomes: Sequence[Outcome], models: Container[str], servers: Mapping[str, Server]) -> None:
+        """Take a batch; ``models`` are the names that are real."""
+
+
 class Ledger:
     """Takes outcomes in.
 
@@ -68,16 +76,24 @@ class Ledger:
         format_lines: makes the lines of a batch (``core.reporting.request_line``).
         lateness: how late the event loop came to its timers.
         spans: takes the outcomes for traces; None when these are off.
+        use: adds up who used what; None where nobody asks.
     """
 
     def __init__(
-        self, lines: LineWriter, flow: Flow, format_lines: LineFormat, lateness: Lateness, spans: Spans | None = None
+        self,
+        lines: LineWriter,
+        flow: Flow,
+        format_lines: LineFormat,
+        lateness: Lateness,
+        spans: Spans | None = None,
+        use: UseCounts | None = None,
     ) -> None:
         self._lines = lines
         self._flow = flow
         self._format_lines = format_lines
         self._lateness = lateness
         self._spans = spans
+        self._use = use
         self._waiting: list[Outcome] = []
         self._tallies = Tallies()
         self._registry = CollectorRegistry()
@@ -92,19 +108,31 @@ class Ledger:
             self.fold()
 
     def fold(self) -> None:
-        """Count what waits, make its lines and pass it to traces. Belongs to the event loop's thread."""
+        """Count what waits, add up its use, make lines, pass it to traces. Belongs to the event loop's thread."""
         outcomes, self._waiting = self._waiting, []
         if not outcomes:
             return
         try:
             snapshot = self._flow.snapshot
-            self._tallies.count(outcomes, snapshot.routes, snapshot.servers)
+            models = snapshot.routes.keys() | snapshot.aliases.keys() if snapshot.aliases else snapshot.routes
+            self._tallies.count(outcomes, models, snapshot.servers)
+            if self._use is not None:
+                self._use.count(outcomes, models, snapshot.servers)
             if self._lines.enabled:
                 self._lines.extend(self._format_lines(outcomes), len(outcomes))
             if self._spans is not None:
                 self._spans.take(outcomes)
         except Exception:  # a bug here must not reach the request that happened to fill the batch
             logger.exception("A batch of finished requests was not taken in whole", requests=len(outcomes))
+
+    def good_answers(self, server_id: str) -> int:
+        """How many answers of a server were good, since the start."""
+        self.fold()
+        return sum(
+            tally.requests
+            for (_model, server, status), tally in self._tallies.by_key.items()
+            if server == server_id and status < 400  # noqa: PLR2004 - HTTP's own border
+        )
 
     def close(self) -> None:
         """Take in what is left, and let go of the exit hook."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from app.services.core.reporting.outcome import Outcome
+    from app.services.core.retry import Failure
 
 __all__ = ["Observer"]
 
@@ -57,16 +58,24 @@ class Continuations(Protocol):
         """Take in that a server would not go on with an answer."""
 
 
+class Ejections(Protocol):
+    """``quarantine.Quarantine``."""
+
+    def ejected(self, server_id: str, failure: Failure, status: int, *, begun: bool, failures: int) -> None:
+        """Take in that the breaker turned away from a server."""
+
+
 class Observer:
     """Passes on what the data plane reports. Until ``attach`` no request is served, so nothing can be missed."""
 
-    __slots__ = ("_book", "_checks", "_continuations", "_counts")
+    __slots__ = ("_book", "_checks", "_continuations", "_counts", "ejections")
 
     def __init__(self) -> None:
         self._counts: Counts | None = None
         self._book: Book | None = None
         self._checks: Checks | None = None
         self._continuations: Continuations | None = None
+        self.ejections: Ejections | None = None
 
     def attach(self, counts: Counts, book: Book, checks: Checks, continuations: Continuations | None = None) -> None:
         """Name those who are to hear."""
@@ -92,6 +101,11 @@ class Observer:
         """A server's answer broke off or made no sense."""
         logger.warning("A server's answer could not be used", request_id=request_id, server_id=server_id, reason=reason)
         self.look_again(server_id)
+
+    def ejected(self, server_id: str, failure: Failure, status: int, *, begun: bool, failures: int) -> None:
+        """The breaker turned away from a server."""
+        if self.ejections is not None:
+            self.ejections.ejected(server_id, failure, status, begun=begun, failures=failures)
 
     def crossed(self, request_id: str, server_id: str, words: str) -> None:
         """An answer goes on at a server that differs from the one that began it."""

@@ -41,7 +41,7 @@ _FORMS = (
     ),
     (re.compile(r"([?&](?:key|sig|signature)=)[^\s&#\"']+", re.IGNORECASE), rf"\1{MASK}"),
     (re.compile(r"\b(bearer\s+)[^\s,;\"']+", re.IGNORECASE), rf"\1{MASK}"),
-    (re.compile(r"\b(mvk_|hf_)[A-Za-z0-9]{4,}"), rf"\1{MASK}"),
+    (re.compile(r"\b(mvk_|mvi_|hf_)[A-Za-z0-9]{4,}"), rf"\1{MASK}"),
     (re.compile(r"\b(sk-)[A-Za-z0-9_-]{6,}"), rf"\1{MASK}"),
 )
 

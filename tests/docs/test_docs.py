@@ -23,7 +23,7 @@ from app.routers.schemas import ChangeServer, HoldRequest, RegisterServer
 from app.services.core import errors
 from app.services.core.answer.usage import Usage
 from app.services.core.errors import GatewayError
-from app.services.core.http.surfaces import INFERENCE_PATHS, match
+from app.services.core.http.surfaces import INFERENCE_PATHS, is_account, match
 from app.services.core.reporting.outcome import Outcome
 from app.services.core.reporting.request_line import json_lines
 from app.services.core.reporting.tallies import Tallies
@@ -80,6 +80,9 @@ def parse(words: list[str]) -> None:
         word = left.pop(0)
         if word.startswith("-"):
             names = {name for parameter in current.params for name in parameter.opts}
+            if getattr(current, "invoke_without_command", False):
+                left.insert(0, word)
+                break
             assert word in names | {"--help", "-h"}, f"no option {word}"
         else:
             assert word in current.commands, f"no command {word}"
@@ -91,7 +94,7 @@ def parse(words: list[str]) -> None:
 def problem_of_call(method: str | None, path: str) -> str | None:
     """Say why a path is none of ours, None if it is one. Without a method it may be the beginning of one."""
     plain = re.sub(r"REGISTRATION_ID|3f2a", "x", path.partition("?")[0])
-    if plain.startswith("/v1/"):
+    if plain.startswith("/v1/") and not is_account(plain.encode()):
         try:
             named = method or ("POST" if plain in INFERENCE_PATHS else "GET")
             match(named.encode(), plain)

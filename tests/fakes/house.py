@@ -18,6 +18,7 @@ from app.services.core.http.cors import CorsPolicy
 from app.services.core.keys import KeyRing
 from app.services.core.network.addresses import AddressPolicy, parse_endpoint
 from app.services.core.reporting.outcome import Outcome
+from app.services.core.retry import Failure
 from app.services.core.types import HealthStatus, ModelEntry, Server
 from app.services.dataplane.asgi import AsgiDoor
 from app.services.dataplane.door import door_factory
@@ -59,6 +60,7 @@ class Told:
     rejections: list[tuple[str, int]] = field(default_factory=list)
     refused_continuations: list[tuple[str, str]] = field(default_factory=list)
     redials: list[str] = field(default_factory=list)
+    ejections: list[tuple[str, int]] = field(default_factory=list)
     crossings: list[tuple[str, str]] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
     alive: bool = True
@@ -82,6 +84,10 @@ class Told:
     def rejected(self, server_id: str, status: int, *, asked_at: float) -> None:
         assert asked_at >= 0
         self.rejections.append((server_id, status))
+
+    def ejected(self, server_id: str, failure: Failure, status: int, *, begun: bool, failures: int) -> None:
+        del failure, begun, failures
+        self.ejections.append((server_id, status))
 
     def continuation_refused(self, server_id: str, upstream_name: str) -> None:
         self.refused_continuations.append((server_id, upstream_name))
@@ -181,6 +187,7 @@ async def open_house(
             CorsPolicy(tuple(origins)),
             require_auth=require_auth,
             max_body_bytes=bounds.body_bytes,
+            user_headers=("x-user-email", "x-user-id"),
         ),
         limits=limits,
         bounds=bounds,

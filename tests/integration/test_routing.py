@@ -140,7 +140,7 @@ async def test_a_stream_that_was_opened_by_a_comment_says_later_why(house: House
         house.tick(1)
         answer = await asking
     assert answer.headers["x-gateway-route"] == "queued; passed over: 1 full"
-    assert answer.text.startswith(": ping\n: route: only; server=s1\n")
+    assert answer.text.startswith(": waiting, position 1 of 1 for this model\n: route: only; server=s1\n")
 
 
 async def test_a_server_that_was_down_is_no_home(house: House) -> None:

@@ -49,6 +49,16 @@ class Book:
         self.steps.append(f"forget {server_id}")
 
 
+class Accounts:
+    """Notes when use and limits are written."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+
+    async def flush(self) -> None:
+        self._book.steps.append("flush accounts")
+
+
 class Registry:
     """Reads the servers that the other process left in the database."""
 
@@ -90,7 +100,7 @@ async def database() -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def duty(database: Database, book: Book, checks: Checks, registry: Registry) -> AsyncIterator[Duty]:
-    yield Duty(database, book, checks.start, registry)
+    yield Duty(database, book, checks.start, registry, Accounts(book))
     checks.task.cancel()
     await asyncio.wait({checks.task})
 
@@ -99,7 +109,7 @@ async def test_who_lends_it_writes_what_was_found_closes_and_goes_on_checking(
     duty: Duty, database: Database, book: Book, checks: Checks
 ) -> None:
     await duty.lend()
-    assert book.steps == ["flush"]
+    assert book.steps == ["flush", "flush accounts"]
     await (await Database.open(URL, _MIGRATIONS)).close()
     await asyncio.sleep(0)
     assert (checks.started, checks.task.done()) == (1, False)
@@ -123,7 +133,7 @@ async def test_a_server_that_was_registered_with_the_other_process_is_routed_to(
     async with registry_world(tmp_path) as old:
         kept = await old.registry.register(ADMIN, ServerSpec(endpoint_url="http://127.0.0.1:8001"))
         removed = await old.registry.register(ADMIN, ServerSpec(endpoint_url="http://127.0.0.1:8002"))
-        duty = Duty(old.database, old.book, checks.start, old.registry)
+        duty = Duty(old.database, old.book, checks.start, old.registry, Accounts(Book()))
         await duty.lend()
         async with registry_world(tmp_path) as new:
             added = await new.registry.register(ADMIN, ServerSpec(endpoint_url="http://127.0.0.1:8003"))

@@ -12,9 +12,11 @@ from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.services.core.answer.usage import Usage
+from app.services.core.choice.aliases import Alias, Target
 from app.services.core.choice.snapshot import build_snapshot
 from app.services.core.reporting.outcome import Outcome
 from app.services.core.reporting.request_line import LineFormat
+from app.services.core.reporting.use import UseTally
 from app.services.ledger import BATCH_OUTCOMES, Ledger
 from app.services.pulse import Lateness
 from tests.fakes.flow import StillFlow
@@ -157,11 +159,26 @@ def test_the_lag_of_the_loop_is_a_histogram() -> None:
     assert told["multiverse_spans_dropped_total", ()] == 0
 
 
+def test_use_is_added_up_with_the_names_and_owners_of_the_moment() -> None:
+    tally = UseTally()
+    routed = build_snapshot([server("s1", "http://127.0.0.1:9")], aliases=[Alias("fast", (Target("m"),))])
+    ledger = Ledger(Lines(), StillFlow(routed), ids, Lateness(), use=tally)
+    ledger.finished(OUTCOME)
+    ledger.finished(replace(OUTCOME, model="", status=401))
+    for refused in ("fast", "made up"):
+        ledger.finished(replace(OUTCOME, model=refused, server_id=None, status=429))
+    assert tally.is_empty
+    ledger.fold()
+    assert {key.model: use.requests for key, use in tally.take().items()} == {"m": 1, "fast": 1, "(unknown)": 1}
+    assert samples(ledger)["multiverse_requests_total", (("model", "fast"), ("server", ""), ("status", "429"))] == 1
+
+
 def test_what_waits_when_the_process_exits_is_written(tmp_path: Path) -> None:
     program = """
 import logging, sys
 from pathlib import Path
 from app.services.core.reporting.request_line import text_lines
+from app.services.core.reporting.use import UseTally
 from app.services.ledger import Ledger
 from app.services.pulse import Lateness
 from app.utils.logger import BatchedLines, configure_logging

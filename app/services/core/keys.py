@@ -158,6 +158,8 @@ class KeyRing:
     """
 
     principals: Mapping[bytes, Principal] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    ended: Mapping[bytes, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    """Why a key that was good is so no more, in a sentence for whoever still has it."""
 
     @classmethod
     def with_admin(cls, key: str) -> KeyRing:
@@ -183,6 +185,8 @@ class KeyRing:
         principal = self.principals.get(digest(credential))
         if principal is not None:
             return principal
+        if (why := self.ended.get(digest(credential))) is not None:
+            raise _refused(f"{why} Ask the gateway's operator for a new one.")
         if looks_minted(credential.decode("latin-1")) is KeyForm.MISTYPED:
             raise _refused("This key looks mistyped: its checksum does not fit. Copy it again, whole.")
         raise _refused("This key is unknown, expired or revoked. Ask the gateway's operator for a new one.")

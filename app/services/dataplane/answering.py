@@ -9,7 +9,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
-from app.services.core import retry
 from app.services.core.answer import sse
 from app.services.core.continuation.endings import broken
 from app.services.core.errors import GatewayError, Internal, ServerMisbehaved, TooMany
@@ -199,11 +198,10 @@ class Answering:
         """Be done: give back what is held, and tell what became of it."""
 
 
-def busy(model: str, why: str) -> TooMany:
-    """What one hears for whom no place came free."""
-    wait = retry.RETRY_AFTER_SECONDS
-    message = f"Every server of model '{model}' is busy and {why}. Try again in {wait} seconds."
-    return TooMany(message, retry_after_seconds=wait)
+def busy(model: str, why: str, wait_seconds: int) -> TooMany:
+    """What one hears for whom no place came free, and who should stay away for so long."""
+    message = f"Every server of model '{model}' is busy and {why}. Try again in {wait_seconds} seconds."
+    return TooMany(message, retry_after_seconds=wait_seconds)
 
 
 def why_not(max_continuations: int, *, streamed: bool) -> str:

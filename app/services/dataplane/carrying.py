@@ -19,11 +19,14 @@ from app.services.dataplane.announcing import Announcing
 from app.services.dataplane.answering import why_not
 
 if TYPE_CHECKING:
+    from app.services.core.answer.usage import Usage
     from app.services.core.choice.plan import Plan
+    from app.services.core.choice.snapshot import Candidate, Route
     from app.services.core.errors import GatewayError
     from app.services.dataplane.attempt import Attempt
     from app.services.dataplane.demands import Wish
     from app.services.dataplane.onward import Leg, Onward
+    from app.services.dataplane.terms import Terms
 
 __all__ = ["Carrying"]
 
@@ -40,6 +43,7 @@ class Carrying(Announcing):
     _events: int
     _queued: bool
     onward: Onward | None
+    terms: Terms | None
     wish: Wish | None
 
     @property
@@ -56,12 +60,14 @@ class Carrying(Announcing):
         """Plan among the servers that can go on with what was begun."""
         plane, onward = self._plane, self.onward
         shut_out, select = (onward.shut_out, onward.select) if onward is not None else ([], None)
+        if self.terms is not None:
+            return self.terms.plan(shut_out, now, select)
         return plan(self.seen.model, plane.snapshot, plane.board, shut_out, now, plane.random, select=select)
 
     def _hope(self, error: GatewayError) -> None:
         """A begun stream waits for a server that may yet be able to take over, as long as one may be silent."""
         onward = self.onward
-        hopes = onward.hopes(self._plane.snapshot.routes.get(self.model)) if onward is not None else ()
+        hopes = onward.hopes(self.known_route()) if onward is not None else ()
         if hopes:
             self.awaits = hopes
             self._wait(error, self._plane.limits.idle_ticks)
@@ -130,6 +136,32 @@ class Carrying(Announcing):
             attempt.start()
         else:
             attempt.prepare(leg)
+
+    def _partial_usage(self) -> Usage | None:
+        """What an answer that did not end has taken so far, estimated."""
+        onward = self.onward
+        if onward is not None and onward.asked is not None:
+            return estimate(len(self.body), onward.journal.delivered().tokens)
+        return self._attempt.partial_usage() if self._attempt is not None else None
+
+    def _learn(self, usage: Usage, candidate: Candidate) -> None:
+        """Learn from what a server counted of a prompt; an answer that went on elsewhere was sent a part of it."""
+        if not usage.estimated and self._continuations == 0:
+            route = self.known_route()
+            family = route.family if route is not None else self.seen.model
+            self._plane.demands.counted(family, self.body, usage, candidate)
+
+    def known_route(self) -> Route | None:
+        """The servers that may serve this request; None where there is none."""
+        if self.terms is not None:
+            return self.terms.route()
+        return self._plane.snapshot.routes.get(self.seen.model)
+
+    def others_left(self, *, down: bool = False) -> bool:
+        """Whether a server that was not tried yet has the model; ``down``: one that is down counts too."""
+        route = self.known_route()
+        others = (*route.ready, *route.standby, *(route.down if down else ())) if route else ()
+        return any(candidate.server.id not in self._tried for candidate in others)
 
     @abstractmethod
     def route(self, *, after: GatewayError | None = None) -> None:

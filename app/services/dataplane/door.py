@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 from app.services.core.errors import BodyTooLarge, Internal, RequestInvalid
 from app.services.core.http.http_rules import judge_head
 from app.services.core.http.known_message import KnownMessage
-from app.services.core.http.surfaces import PREFIX
+from app.services.core.http.surfaces import PREFIX, is_account
 from app.services.core.keys import digest, extract_credential
 from app.services.dataplane.door_call import DoorCall
 from app.services.dataplane.guarded_door import GuardedDoor, judge_target
-from app.services.dataplane.reception import ANONYMOUS, READ_HEADERS, Call, Reply, error_reply
+from app.services.dataplane.reception import ANONYMOUS, Call, Reply, error_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,7 +140,7 @@ class Door(GuardedDoor):
         self._meter.add_head(self.url, self.headers)
         version = self.parser.get_http_version()
         method = self.parser.get_method()
-        is_inference = self.url.startswith(PREFIX)
+        is_inference = self.url.startswith(PREFIX) and not is_account(self.url)
         if self.parser.should_upgrade() and (is_inference or self._get_upgrade() != b"websocket"):
             message = "Only HTTP/1.1 is spoken here. Send the request without an Upgrade header."
             raise RequestInvalid(message, code="invalid_http")
@@ -185,7 +185,7 @@ class Door(GuardedDoor):
         """Know this head when it comes again. Where each differs from the one before, that is tried ever less often."""
         self._misses += 1
         if cycle.keep_alive and not self.expect_100_continue and self._misses & (self._misses - 1) == 0:
-            head = KnownMessage.of(self._read, cycle.size_bytes, READ_HEADERS)
+            head = KnownMessage.of(self._read, cycle.size_bytes, self._plane.reception.read_headers)
             credential = None if call.principal is ANONYMOUS else extract_credential(self.headers)
             key_digest = b"" if credential is None else digest(credential)
             self._known = None if head is None else (head, call, key_digest, self._plane.reception.key_ring)

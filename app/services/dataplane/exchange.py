@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.services.core import retry
-from app.services.core.answer.usage import Usage, estimate
+from app.services.core.answer.usage import Usage
 from app.services.core.choice.plan import Await, Forward, Queue, plan
 from app.services.core.errors import GatewayError, TooSlow
 from app.services.core.http.surfaces import STREAMING_PATHS
@@ -24,15 +24,20 @@ from app.services.dataplane.onward import Onward
 from app.services.dataplane.reasons import why
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from app.services.core.choice.plan import Plan
     from app.services.core.choice.snapshot import Candidate
+    from app.services.core.errors import TooMany
     from app.services.core.http.peek import Peek
+    from app.services.core.queue.use import Charge
     from app.services.core.retry import Failure
     from app.services.dataplane.demands import Wish
     from app.services.dataplane.onward import Leg
     from app.services.dataplane.plane import DataPlane
     from app.services.dataplane.reception import Call
     from app.services.dataplane.sides import ClientSide
+    from app.services.dataplane.terms import Terms
 
 __all__ = ["Exchange"]
 
@@ -42,15 +47,17 @@ _NOTHING = Usage(0, 0, estimated=True)
 class Exchange(Carrying):
     """One request. Made by ``DataPlane.begin``, which also routes it first.
 
-    ``wish``: what it asks of its server; None where that is nothing.
+    ``wish``: what it asks of its server; ``terms``: on what terms it goes; both None where that is nothing.
     """
 
     __slots__ = (
         "_awaited", "_first_token_seconds", "_give_up_at_ticks", "_queue_error",
-        "_queued_at_ticks", "_sent", "_sent_at", "_work_bytes", "wish",
+        "_queued_at_ticks", "_sent", "_sent_at", "_work_bytes", "terms", "wish",
     )  # fmt: skip
 
-    def __init__(self, plane: DataPlane, call: Call, body: bytes, seen: Peek, client: ClientSide) -> None:
+    def __init__(
+        self, plane: DataPlane, call: Call, body: bytes, seen: Peek, client: ClientSide, terms: Terms | None = None
+    ) -> None:
         self._plane = plane
         self.call = call
         self.body = body
@@ -66,14 +73,22 @@ class Exchange(Carrying):
         self._sent_at = 0.0
         self._say_at_ticks = plane.say_after_ticks
         self._queued = self._awaited = False
+        self._told_place: tuple[int, int] | None = None
+        self.charge: Charge | None = None
         self._queue_error: GatewayError | None = None
         self.started_at = plane.clock()
         self._first_token_seconds: float | None = None
         self.awaits: tuple[str, ...] = ()
         self.wish: Wish | None = None
+        self.terms = terms
         self.why = b""
         goes_on = self.wants_stream and plane.limits.max_continuations > 0 and (seen.choices or 1) == 1
         self.onward = Onward() if goes_on else None
+
+    @property
+    def kind(self) -> Hashable:
+        """What it has in common with others: where one found no place, another of its kind finds none either."""
+        return self.seen.model if self.terms is None else self.terms.kind
 
     @property
     def waits(self) -> bool:
@@ -95,7 +110,11 @@ class Exchange(Carrying):
         if leg is None:
             wish = self.wish
             demand = None if wish is None else wish.demand
-            verdict = plan(self.seen.model, plane.snapshot, plane.board, self._tried, now, plane.random, None, demand)
+            if self.terms is not None:
+                verdict = self.terms.plan(self._tried, now, None, demand)
+            else:
+                model = self.seen.model
+                verdict = plan(model, plane.snapshot, plane.board, self._tried, now, plane.random, None, demand)
         else:
             verdict = self._plan_leg(now)
         if self.call.asks_why:
@@ -134,7 +153,7 @@ class Exchange(Carrying):
         """Keep for the answer's head why it goes there; say it in the stream where that has gone out."""
         is_taken = isinstance(verdict, Forward)
         if is_taken or not self._committed:
-            self.why = why(self._plane, self.seen.model, verdict, self.wish, len(self.body), self._tried)
+            self.why = why(self._plane, self.known_route(), verdict, self.wish, len(self.body), self._tried)
         if is_taken and self._committed:
             self._say(b": route: %b\n" % self.why)
 
@@ -146,17 +165,18 @@ class Exchange(Carrying):
             self._queued_at_ticks = self._age_ticks
         self._give_up_at_ticks = self._queued_at_ticks + patience_ticks
         if not self._plane.queue(self):
-            self._fail(after or busy(self.model, "the queue is full"))
+            self._fail(after or self._busy("the queue is full"))
 
     def turned_away(self) -> None:
         """Another has a better right to wait."""
-        self._fail(self._queue_error or busy(self.model, "the queue is full"))
+        self._fail(self._queue_error or self._busy("the queue is full"))
 
-    def others_left(self, *, down: bool = False) -> bool:
-        """Whether a server that was not tried yet has the model; ``down``: one that is down counts too."""
-        route = self._plane.snapshot.routes.get(self.model)
-        others = (*route.ready, *route.standby, *(route.down if down else ())) if route else ()
-        return any(candidate.server.id not in self._tried for candidate in others)
+    def _busy(self, why: str) -> TooMany:
+        """What its client hears when no place came free."""
+        return busy(self.model, why, self._plane.wait_seconds(self))
+
+    def _place(self) -> tuple[int, int] | None:
+        return self._plane.place_of(self)
 
     def attempt_failed(self, failure: Failure, status: int | None, retry_after_seconds: int | None) -> None:
         """Go elsewhere, if nothing of an answer went out yet and another server may be tried; or go on there."""
@@ -208,7 +228,7 @@ class Exchange(Carrying):
             self._fail(error, "the time for the whole request is over")
         elif self._attempt is None and self._age_ticks >= self._give_up_at_ticks:
             reason = "no server that can go on with it came back in time" if self.leg is not None else ""
-            self._fail(self._queue_error or busy(self.model, "none got free in time"), reason)
+            self._fail(self._queue_error or self._busy("none got free in time"), reason)
         elif not self.paused:
             if self._attempt is not None:
                 self._attempt.tick()
@@ -222,13 +242,6 @@ class Exchange(Carrying):
             self._attempt.judged(alive=alive)
 
     # -- the end
-
-    def _partial_usage(self) -> Usage | None:
-        """What an answer that did not end has taken so far, estimated."""
-        onward = self.onward
-        if onward is not None and onward.asked is not None:
-            return estimate(len(self.body), onward.journal.delivered().tokens)
-        return self._attempt.partial_usage() if self._attempt is not None else None
 
     @property
     def has_tried(self) -> bool:
@@ -250,13 +263,6 @@ class Exchange(Carrying):
             attempt.close()
             self._plane.place_freed()
 
-    def _learn(self, usage: Usage, candidate: Candidate) -> None:
-        """Learn from what a server counted of a prompt; an answer that went on elsewhere was sent a part of it."""
-        if not usage.estimated and self._continuations == 0:
-            route = self._plane.snapshot.routes.get(self.seen.model)
-            family = route.family if route is not None else self.seen.model
-            self._plane.demands.counted(family, self.body, usage, candidate)
-
     def _finish(self, status: int, usage: Usage | None, error_code: str | None) -> None:
         self._done = True
         plane, call, attempt = self._plane, self.call, self._attempt
@@ -266,12 +272,16 @@ class Exchange(Carrying):
         elif is_whole and len(self.body) >= LEAST_BYTES and attempt is not None:
             self._learn(usage, attempt.candidate)
         self._close_attempt(is_whole=is_whole)
+        terms = self.terms
+        told = usage or _NOTHING
+        if terms is not None and terms.admitted is not None:
+            terms.admitted.settle(told.prompt_tokens + told.completion_tokens, plane.clock(), plane.wall_clock())
         outcome = Outcome(
             call.request_id.decode("latin-1"),
             call.client,
             call.principal.key_id,
             call.path,
-            self.seen.model,
+            self.seen.model if terms is None else terms.model,
             self._tried[-1] if self._tried else None,
             status,
             error_code,
@@ -279,12 +289,15 @@ class Exchange(Carrying):
             self._attempts,
             plane.clock() - self.started_at,
             self._first_token_seconds,
-            usage or _NOTHING,
+            told,
             plane.wall_clock(),
             self._events,
             call.trace.own,
             call.trace.parent,
             self._continuations,
+            call.person,
+            call.principal.group or "",
+            "" if terms is None else terms.alias,
         )
         self.onward = None
         plane.finished(self, outcome)

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
 
     from app.services.core.reporting.outcome import Outcome
+    from app.services.core.retry import Failure
     from app.services.dataplane.patience import Patience
 
 __all__ = ["Observer", "Spawner", "Unread", "Waiting"]
@@ -30,6 +31,17 @@ class Observer(Protocol):
 
     def rejected(self, server_id: str, status: int, *, asked_at: float) -> None:
         """A server refuses the gateway's key. ``asked_at``: monotonic, when the request was sent."""
+
+    def ejected(self, server_id: str, failure: Failure, status: int, *, begun: bool, failures: int) -> None:
+        """The breaker turned away from a server.
+
+        Args:
+            server_id: which one.
+            failure: the last.
+            status: of the last answer; 0 where there was none.
+            begun: whether something of it had gone to the client.
+            failures: how many in a row.
+        """
 
     def crossed(self, request_id: str, server_id: str, words: str) -> None:
         """An answer goes on at a server that differs from the one that began it, in these words."""

@@ -7,7 +7,7 @@ import time
 from random import random
 from typing import TYPE_CHECKING
 
-from app.services.core.answer.usage import Usage
+from app.services.core.choice.sight import Views
 from app.services.core.choice.snapshot import EMPTY, Snapshot, recovered
 from app.services.core.errors import GatewayError
 from app.services.core.http.peek import peek
@@ -15,8 +15,8 @@ from app.services.core.live.board import Board
 from app.services.core.live.breaker import Phase
 from app.services.core.live.loading import SAY_AFTER_SECONDS, SAY_EVERY_SECONDS
 from app.services.core.prompt.demand_reading import needs_demand
-from app.services.core.reporting.outcome import Outcome
 from app.services.core.retry import RetryBudget
+from app.services.dataplane.admission import Admission, TurnedDown
 from app.services.dataplane.batch import Batch
 from app.services.dataplane.demands import LEAST_BYTES, Demands
 from app.services.dataplane.doubts import Doubts
@@ -24,6 +24,7 @@ from app.services.dataplane.exchange import Exchange
 from app.services.dataplane.pool import Pool
 from app.services.dataplane.reasons import foresee
 from app.services.dataplane.reception import Call, Reception, Reply, error_reply
+from app.services.dataplane.turned_away import outcome_of_reply
 from app.services.dataplane.waiting_room import WaitingRoom
 
 if TYPE_CHECKING:
@@ -31,17 +32,19 @@ if TYPE_CHECKING:
 
     from app.services.core.choice.explain import Explanation
     from app.services.core.choice.snapshot import Candidate
+    from app.services.core.reporting.outcome import Outcome
+    from app.services.core.retry import Failure
     from app.services.dataplane.link import Link
     from app.services.dataplane.neighbours import Observer, Spawner, Unread, Waiting
     from app.services.dataplane.onward import Preparer
     from app.services.dataplane.patience import Patience
     from app.services.dataplane.sides import Bounds, ClientSide, Limits
+    from app.services.dataplane.terms import Terms
 
 __all__ = ["TICK_SECONDS", "DataPlane"]
 
 TICK_SECONDS = 0.1
 _TICKS_PER_LOOK = 10
-_NO_USAGE = Usage(0, 0)
 _logger = logging.getLogger("gateway.plane")
 
 
@@ -61,6 +64,7 @@ class DataPlane:
         pool_keepalive_ticks: int,
         retry_ratio: float,
         demands: Demands | None = None,
+        admission: Admission | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         draw: Callable[[], float] = random,
@@ -84,6 +88,9 @@ class DataPlane:
         self.pool = Pool(pool_keepalive_ticks, observer.look_again)
         self.batch = Batch()
         self.demands = demands or Demands()
+        self.admission = admission or Admission()
+        self.views = Views()
+        self._all_alike = True
         self.descriptors = link.descriptors
         self.waiting: set[Waiting] = set()
         self.unread: dict[Unread, Patience] = {}
@@ -96,7 +103,8 @@ class DataPlane:
         self._observer = observer
         self._doubts = Doubts(observer, tasks, self._judged)
         self._running: set[Exchange] = set()
-        self._queue = WaitingRoom(limits.queue_size)
+        self._queue = WaitingRoom(limits.queue_size, self._running)
+        self.people = self._queue.people
         self._turns = 0
 
     @property
@@ -113,6 +121,7 @@ class DataPlane:
         """Swap the snapshot. Requests that run go on; those that wait may find a place."""
         back = recovered(self.snapshot, snapshot)
         self.snapshot = snapshot
+        self.look_at_rules()
         self.pool.install(snapshot)
         self.board.keep(snapshot.servers)
         self.demands.keep(snapshot.servers)
@@ -121,6 +130,11 @@ class DataPlane:
             self.board.lane(server_id).returned(self.clock())
             self._tell_waiting(server_id)
         self._queue.place_freed(for_all=True)
+
+    def look_at_rules(self) -> None:
+        """See whether requests of plain keys have terms at all; to be called when the limits of models changed."""
+        snapshot = self.snapshot
+        self._all_alike = snapshot.is_open and not snapshot.aliases and not self.admission.gate.model_rules
 
     def returned(self, server_id: str) -> None:
         """A server that somebody waits for has passed a check: if it was ejected, it is used again, gently at first."""
@@ -136,25 +150,40 @@ class DataPlane:
 
     def begin(self, call: Call, body: bytes, client: ClientSide) -> Exchange | None:
         """Start an exchange; None when the body is refused, which the client has then been told."""
+        terms: Terms | None = None
         try:
             seen = peek(body, self.limits.max_json_depth)
+            if not (self._all_alike and call.principal.is_plain):
+                call, terms = self.admission.judge(self, call, seen, len(body), self.clock())
         except GatewayError as error:
-            reply = error_reply(error, call.lines, path=call.path, client=call.client, request_id=call.request_id)
-            client.respond(reply.status, reply.lines, reply.body, more=False)
-            self.replied(reply, call.principal.key_id)
+            self._turn_down(call, error, client)
             return None
-        exchange = Exchange(self, call, body, seen, client)
+        except TurnedDown as turned_down:
+            self._turn_down(call, turned_down.error, client, turned_down.lines, turned_down.model)
+            return None
+        exchange = Exchange(self, call, body, seen, client, terms)
         self.budget.request(exchange.started_at)
         self._running.add(exchange)
-        route = self.snapshot.routes.get(seen.model)
+        route = self.snapshot.routes.get(seen.model) if terms is None else terms.route()
         if route is not None and (
             len(body) >= LEAST_BYTES
             or call.session
             or (route.least_context and needs_demand(len(body), route.least_context, seen.answer_tokens))
         ):
             exchange.wish = self.demands.read(call, body, seen, route, exchange.started_at)
-        exchange.route()
+        if self._queue.is_busy:
+            self._queue.let_in(exchange)
+        else:
+            exchange.route()
         return exchange
+
+    def _turn_down(
+        self, call: Call, error: GatewayError, client: ClientSide, lines: bytes = b"", model: str = ""
+    ) -> None:
+        """Answer a request that may not go; ``lines`` go out beside the error's own."""
+        reply = error_reply(error, call.lines + lines, path=call.path, client=call.client, request_id=call.request_id)
+        client.respond(reply.status, reply.lines, reply.body, more=False)
+        self.replied(reply, call, model)
 
     def explain(
         self, model: str, prompt_tokens: int, answer_tokens: int, session: str | None, key_id: str
@@ -162,26 +191,15 @@ class DataPlane:
         """Say where a request would go now, and why; arguments and errors are those of ``reasons.foresee``."""
         return foresee(self, model, prompt_tokens, answer_tokens, session, key_id)
 
-    def replied(self, reply: Reply, key_id: str = "") -> None:
-        """Report an answer that needed no server: a refusal, or the list of models."""
-        self._observer.finished(
-            Outcome(
-                request_id=reply.request_id.decode("latin-1"),
-                client=reply.client,
-                key_id=key_id,
-                path=reply.path,
-                model="",
-                server_id=None,
-                status=reply.status,
-                error_code=reply.code,
-                stream=False,
-                attempts=0,
-                duration_seconds=0.0,
-                first_token_seconds=None,
-                usage=_NO_USAGE,
-                ended_at=self.wall_clock(),
-            )
-        )
+    def replied(self, reply: Reply, call: Call | None = None, model: str = "") -> None:
+        """Report an answer that needed no server: a refusal, or the list of models.
+
+        Args:
+            reply: what was answered.
+            call: the head, where the key was good.
+            model: what was asked for, where that is known.
+        """
+        self._observer.finished(outcome_of_reply(reply, call, model, self.wall_clock()))
 
     # -- called by exchanges
 
@@ -189,15 +207,13 @@ class DataPlane:
         """Let an exchange wait for a place; False when the queue is full."""
         return self._queue.join(exchange)
 
-    def waits_for_turn_since(self, model: str, now: float) -> float | None:
-        """Since when a model waits until another leaves a server's memory; None where it is not that it waits for."""
-        route = self.snapshot.routes.get(model)
-        for candidate in route.ready if route is not None else ():
-            residence = self.board.lane(candidate.server.id).residence
-            since = residence.waits_since(candidate.model.upstream_name, now) if residence is not None else None
-            if since is not None:
-                return since
-        return None
+    def place_of(self, exchange: Exchange) -> tuple[int, int] | None:
+        """At which position an exchange waits, and how many wait for its model; None where that is not known yet."""
+        return self._queue.place_of(exchange)
+
+    def wait_seconds(self, exchange: Exchange) -> int:
+        """How long the client of an exchange should stay away that found no place, by how fast the queue moves."""
+        return self._queue.wait_seconds(exchange)
 
     def place_freed(self) -> None:
         """Let those that wait try again."""
@@ -208,6 +224,10 @@ class DataPlane:
         """Ask for checks of servers that might be back."""
         for server_id in server_ids:
             self._observer.look_again(server_id)
+
+    def ejected(self, server_id: str, failure: Failure, status: int, *, begun: bool, failures: int) -> None:
+        """The breaker turned away from a server, after so many answers in a row that were no good."""
+        self._observer.ejected(server_id, failure, status, begun=begun, failures=failures)
 
     def dial_failed(self, server_id: str, reason: str) -> None:
         """Report a failed dial."""
@@ -244,8 +264,8 @@ class DataPlane:
     def finished(self, exchange: Exchange, outcome: Outcome) -> None:
         """Forget an exchange and report what became of it."""
         self._running.discard(exchange)
-        if self._queue.count:
-            self._queue.leave(exchange)
+        usage = outcome.usage
+        self._queue.ended(exchange, usage.prompt_tokens + usage.completion_tokens)
         self._observer.finished(outcome)
 
     # -- time
@@ -258,6 +278,7 @@ class DataPlane:
             except Exception:  # one exchange's bug must not keep time from the others
                 _logger.exception("An exchange failed on a tick")
                 exchange.crashed()
+        self._queue.turn(self.clock())
         self._queue.place_freed(for_all=True)
         self._redial()
         for connection in list(self.waiting):

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from app.services.core.choice.aliases import lead
 from app.services.core.choice.explain import explain
 from app.services.core.choice.plan import Await, Forward, Queue, Refuse
 from app.services.core.choice.route_header import header, header_without_server, passed_over
 from app.services.core.prompt.demand import Demand
+from app.services.dataplane.admission import draw_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from app.services.core.choice.explain import Explanation
     from app.services.core.choice.plan import Plan
+    from app.services.core.choice.snapshot import Route
     from app.services.dataplane.demands import Wish
     from app.services.dataplane.plane import DataPlane
 
@@ -23,19 +26,18 @@ _VERDICTS: Final = {Queue: "queued", Await: "waiting", Refuse: "refused"}
 
 
 def why(
-    plane: DataPlane, model: str, verdict: Plan, wish: Wish | None, body_bytes: int, tried: Collection[str]
+    plane: DataPlane, route: Route | None, verdict: Plan, wish: Wish | None, body_bytes: int, tried: Collection[str]
 ) -> bytes:
     """Say in one line why a request goes where it goes; nothing where nobody has its model.
 
     Args:
         plane: with the figures that the verdict was made of: nothing was taken since.
-        model: as the client names it.
+        route: of its model; None where nobody has it.
         verdict: what was decided.
         wish: what the request asks for.
         body_bytes: how long its body is.
         tried: the servers that it was sent to before.
     """
-    route = plane.snapshot.routes.get(model)
     if route is None:
         return b""
     demand = None if wish is None else wish.demand
@@ -61,10 +63,14 @@ def foresee(
     Raises:
         ModelNotFound: no server has it.
     """
-    now = plane.clock()
-    route = plane.snapshot.routes.get(model)
+    now, snapshot = plane.clock(), plane.snapshot
+    draw = draw_of(key_id, session.encode()) if session else None
+    name = model
+    if (alias := snapshot.aliases.get(model)) is not None:
+        name = next(iter(lead(alias, prompt_tokens + answer_tokens, draw or plane.random)), model)
+    route = snapshot.route(name)
     family = route.family if route is not None else model
     homes = plane.demands.session_homes(key_id, family, session, now) if session else ()
     prompt = max(prompt_tokens, 1) if answer_tokens else prompt_tokens
     demand = Demand(prompt // 2, prompt, answer_tokens, homes) if prompt or homes else None
-    return explain(model, plane.snapshot, plane.board, now, demand)
+    return explain(model, snapshot, plane.board, now, demand, draw=draw)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from app.services.core.answer.answers import model_object, models_list
-from app.services.core.choice.plan import unknown_model
+from app.services.core.choice.sight import Views, sight_of
 from app.services.core.errors import GatewayError, MethodNotAllowed, NotAuthenticated, render
 from app.services.core.http.http_rules import FRAMING_HEADERS, judge_head
 from app.services.core.http.proxies import client_address
@@ -21,6 +21,9 @@ from app.services.core.http.surfaces import INFERENCE_PATHS, Inference, ListMode
 from app.services.core.http.trace_context import NO_TRACE, Trace, pass_on
 from app.services.core.http.via import passed_on, pseudonym
 from app.services.core.keys import CREDENTIAL_HEADERS, KeyRing, Principal, Role, extract_credential
+from app.services.core.people.principal import Trust
+from app.services.core.people.refusals import model_not_in_scope, route_not_in_scope
+from app.services.core.people.said import named_person, reach_of, session_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,16 +39,15 @@ ANONYMOUS = Principal(key_id="anonymous", name="anonymous", role=Role.USER)
 _MODELS = "/v1/models"
 _LISTS = frozenset((b"x-forwarded-for", b"via", b"traceparent", b"tracestate"))
 """A second ``traceparent`` makes the joined value one that is none, as it has to be."""
-_SESSION, _ROUTE = b"x-session-id", b"x-gateway-route"
+_SESSION, _ROUTE, _TRUST = b"x-session-id", b"x-gateway-route", b"x-gateway-trust"
 READ_HEADERS = (
     FRAMING_HEADERS
     | CREDENTIAL_HEADERS
     | _LISTS
-    | {b"x-request-id", b"origin", b"access-control-request-headers", _SESSION, _ROUTE}
+    | {b"x-request-id", b"origin", b"access-control-request-headers", _SESSION, _ROUTE, _TRUST}
 )
-"""All that is looked at. Clients send a dozen others, which then cost one look each."""
+"""All that is looked at, but for those in which a front end names its user. Others cost one look each."""
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-_SANE_SESSION = re.compile(rb"[\x21-\x7e]{1,256}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +81,34 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     """What ``X-Session-ID`` says; empty where that is nothing that can be taken."""
     asks_why: bool = False
     """Whether the answer is to say why it came from where it did (``X-Gateway-Route: why``)."""
+    person: str = ""
+    """Whose use it is: the key's person, or whom a front end named."""
+    named: bool = False
+    """Whether a front end named the person: the key's limits then count for each that it names."""
+    reach: Trust = Trust.PUBLIC
+    """How far it may go."""
+
+    @property
+    def weight(self) -> float:
+        """How large its person's share is beside others'."""
+        return self.principal.weight
+
+    @property
+    def background(self) -> bool:
+        """Whether it yields to people's requests."""
+        return self.principal.background
 
 
 class Reception:
-    """Judges heads. Holds only frozen values, so one instance serves all connections."""
+    """Judges heads. Holds only frozen values, so one instance serves all connections.
 
-    __slots__ = ("_cors", "_max_body_bytes", "_require_auth", "_trace", "_trusted_proxies", "key_ring", "via")
+    ``key_ring`` is swapped whole when a key changes; ``read_headers`` are all that is looked at.
+    """
+
+    __slots__ = (
+        "_cors", "_max_body_bytes", "_require_auth", "_trace", "_trusted_proxies", "_user_headers", "_views",
+        "key_ring", "read_headers", "via",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -95,9 +119,23 @@ class Reception:
         max_body_bytes: int,
         trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = (),
         trace: Callable[[bytes, bytes], Trace] = pass_on,
+        user_headers: Sequence[str] = (),
     ) -> None:
-        """Args: trace: what to make of a client's ``traceparent`` and ``tracestate``."""
+        """Judge heads.
+
+        Args:
+            key_ring: all keys that are good.
+            cors: which origins may call from a browser.
+            require_auth: whether calling models takes a key.
+            max_body_bytes: the longest body.
+            trusted_proxies: whose X-Forwarded-For is believed.
+            trace: what to make of a client's ``traceparent`` and ``tracestate``.
+            user_headers: in which a front end names its user, in lower case; the first that is there counts.
+        """
         self.key_ring = key_ring
+        self._user_headers = tuple(name.encode() for name in user_headers)
+        self.read_headers = READ_HEADERS | frozenset(self._user_headers)
+        self._views = Views()
         self._trace = trace
         self._cors = cors
         self._require_auth = require_auth
@@ -124,7 +162,8 @@ class Reception:
             peer: the address that the connection came from.
             snapshot: the registry now, for the routes that list models.
         """
-        headers = [header for header in headers if header[0] in READ_HEADERS]
+        read_headers = self.read_headers
+        headers = [header for header in headers if header[0] in read_headers]
         noted = _noted(headers)
         request_id, origin = noted.get(b"x-request-id", b""), noted.get(b"origin", b"")
         if not _SANE_REQUEST_ID.fullmatch(request_id):
@@ -139,23 +178,29 @@ class Reception:
                 requested = noted.get(b"access-control-request-headers", b"")
                 return self._preflight(surface, request_id, origin, requested)
             principal = self._authenticate(headers)
+            if principal.routes is not None and not principal.may_call(path):
+                raise route_not_in_scope(path, principal.routes)
             via = passed_on(noted.get(b"via", b""), self.via)
             if isinstance(surface, Inference):
                 trace = self._trace(noted.get(b"traceparent", b""), noted.get(b"tracestate", b""))
-                onward = b"\r\nvia: %b\r\n" % via
+                named = named_person(principal, noted, self._user_headers)
                 return Call(
-                    surface.path,
-                    principal,
-                    request_id,
-                    client,
-                    onward,
-                    lines,
-                    cors,
-                    trace,
-                    _session(noted.get(_SESSION, b"")),
-                    noted.get(_ROUTE, b"").strip().lower() == b"why",
+                    path=surface.path,
+                    principal=principal,
+                    request_id=request_id,
+                    client=client,
+                    via=b"\r\nvia: %b\r\n" % via,
+                    lines=lines,
+                    cors=cors,
+                    trace=trace,
+                    session=session_of(noted.get(_SESSION, b"")),
+                    asks_why=noted.get(_ROUTE, b"").strip().lower() == b"why",
+                    person=named or principal.person,
+                    named=bool(named),
+                    reach=reach_of(principal, noted.get(_TRUST)),
                 )
-            body = _models(surface, snapshot)
+            reach = reach_of(principal, noted.get(_TRUST))
+            body = _models(surface, self._views.of(snapshot, sight_of(principal, reach)), principal.models)
             return Reply(200, lines + b"content-type: application/json\r\n", body, _MODELS, client, request_id)
         except GatewayError as error:
             return error_reply(error, lines, path=path, client=client, request_id=request_id)
@@ -178,6 +223,9 @@ class Reception:
             trace,
             known.session,
             known.asks_why,
+            known.person,
+            known.named,
+            known.reach,
         )
 
     def _authenticate(self, headers: Sequence[tuple[bytes, bytes]]) -> Principal:
@@ -207,11 +255,6 @@ def _noted(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     return noted
 
 
-def _session(value: bytes) -> bytes:
-    """Take a session's id if it is plain and short; others name none."""
-    return value if value and _SANE_SESSION.fullmatch(value) else b""
-
-
 def _fresh_id() -> bytes:
     return b"%032x" % getrandbits(128)
 
@@ -237,10 +280,9 @@ def error_reply(
     return Reply(error.status, lines + extra, render(error), shown, client, request_id, error.code)
 
 
-def _models(surface: ListModels | OneModel, snapshot: Snapshot) -> bytes:
+def _models(surface: ListModels | OneModel, seen: Snapshot, allowed: frozenset[str] | None) -> bytes:
     if isinstance(surface, ListModels):
-        return models_list(snapshot)
-    route = snapshot.routes.get(surface.name)
-    if route is None:
-        raise unknown_model(surface.name, snapshot)
-    return msgspec.json.encode(model_object(route))
+        return models_list(seen, allowed)
+    if allowed is not None and surface.name not in allowed:
+        raise model_not_in_scope(surface.name, allowed)
+    return msgspec.json.encode(model_object(seen, surface.name))

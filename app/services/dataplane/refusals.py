@@ -57,7 +57,7 @@ class Refusals(Vigil):
         length = refused_length(refusal, context_of(self.candidate))
         demand = outgrown(None if wish is None else wish.demand, length, exchange.seen.answer_tokens)
         exchange.wish = Wish(demand, (), None) if wish is None else msgspec.structs.replace(wish, demand=demand)
-        route = self._plane.snapshot.routes.get(exchange.model)
+        route = exchange.known_route()
         return route is not None and exchange.others_left(down=True) and may_fit(route, demand, self.candidate)
 
     def _status_failed(self, failure: Failure, retry_after_seconds: int | None) -> None:
@@ -88,5 +88,7 @@ class Refusals(Vigil):
 
     def _blame(self, failure: Failure) -> None:
         if blames_server(failure):
-            plane = self._plane
-            self._lane.failed(failure, plane.clock(), plane.random, self._taken_at, begun=self.relaying)
+            plane, begun = self._plane, self.relaying
+            failures = self._lane.failed(failure, plane.clock(), plane.random, self._taken_at, begun=begun)
+            if failures:
+                plane.ejected(self.candidate.server.id, failure, self._status, begun=begun, failures=failures)

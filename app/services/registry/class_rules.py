@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 from app.services.core.choice.classes import MAX_MEMBERS
 from app.services.core.errors import Conflict, FieldsInvalid
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from app.services.registry.class_store import ClassRecord
 
-__all__ = ["MAX_CLASSES", "checked_members", "checked_name", "refuse_conflicts"]
+__all__ = ["MAX_CLASSES", "checked_members", "checked_name", "refuse_conflicts", "refuse_unfit"]
 
 MAX_CLASSES: Final = 1000
 _STEPS: Final = frozenset({".", ".."})
@@ -25,7 +26,7 @@ def checked_name(name: str) -> str:
     Raises:
         FieldsInvalid: it is no name, or could not be asked for by a URL.
     """
-    _refuse_unfit(name, "name")
+    refuse_unfit(name, "name")
     if not _STEPS.isdisjoint(name.split("/")):
         message = f"The name {name} has a . or .. for a part, which URLs leave out. Choose another name."
         raise FieldsInvalid(message, param="name")
@@ -44,7 +45,7 @@ def checked_members(name: str, members: Iterable[str]) -> tuple[str, ...]:
     """
     chosen = set(members)
     for member in sorted(chosen):
-        _refuse_unfit(member, "members")
+        refuse_unfit(member, "members")
     if len(chosen) > MAX_MEMBERS:
         message = f"A class has at most {MAX_MEMBERS} members, and these are {len(chosen)}. Name fewer."
         raise FieldsInvalid(message, param="members")
@@ -54,13 +55,16 @@ def checked_members(name: str, members: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(chosen))
 
 
-def refuse_conflicts(wanted: ClassRecord, others: Iterable[ClassRecord], registered: Collection[str]) -> None:
+def refuse_conflicts(
+    wanted: ClassRecord, others: Iterable[ClassRecord], registered: Collection[str], aliases: Collection[str] = ()
+) -> None:
     """Let pass a class that takes no name from another and hides no model.
 
     Args:
         wanted: the class.
         others: all other confirmed classes.
         registered: the names of the models that servers are registered for.
+        aliases: the names of the aliases, which go before models.
 
     Raises:
         Conflict: it may not be.
@@ -71,6 +75,13 @@ def refuse_conflicts(wanted: ClassRecord, others: Iterable[ClassRecord], registe
             "Make that one of its members, or choose another name for the class."
         )
         raise Conflict(message, param="name")
+    aliased = sorted({wanted.name, *wanted.members}.intersection(aliases))
+    if aliased:
+        message = (
+            f"{aliased[0]} is an alias, which would hide the class under that name. "
+            f"Leave it out, or remove the alias first: DELETE /admin/aliases/{quote(aliased[0], safe='')}."
+        )
+        raise Conflict(message, param="name" if aliased[0] == wanted.name else "members")
     for other in others:
         if wanted.name == other.name:
             message = f"There is a class called {other.name} already. Change that with PUT, or choose another name."
@@ -84,7 +95,12 @@ def refuse_conflicts(wanted: ClassRecord, others: Iterable[ClassRecord], registe
             raise Conflict(message, param="name" if taken[0] == wanted.name else "members")
 
 
-def _refuse_unfit(name: str, param: str) -> None:
+def refuse_unfit(name: str, param: str) -> None:
+    """Let pass what can be the name of a model.
+
+    Raises:
+        FieldsInvalid: it is none; ``param`` is the field that holds it.
+    """
     fits = 0 < len(name) <= MAX_MODEL_NAME_LENGTH and name.isprintable() and name == name.strip()
     if not fits:
         message = (

@@ -1,6 +1,7 @@
 """How do classes of model names reach the database? Every SQL statement on them stands here.
 
-A method is one transaction. What it raises is ``StorageUnavailable``, from the database's edge.
+A method is one transaction, the change's line of the audit in it. What it raises is ``StorageUnavailable``, from the
+database's edge.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from app.services.registry.accounting.audit_entry import append
 from app.services.registry.rows import storable
 from app.services.registry.tables import model_class_members, model_classes
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from app.services.registry.accounting.audit_entry import AuditEntry
     from app.utils.database import Database
 
 __all__ = ["ClassRecord", "ClassStatus", "ClassStore"]
@@ -78,18 +81,20 @@ class ClassStore:
             for row in rows
         ]
 
-    async def put(self, record: ClassRecord, *, instead_of: Collection[str] = ()) -> None:
+    async def put(self, record: ClassRecord, line: AuditEntry, *, instead_of: Collection[str] = ()) -> None:
         """Store a decision, in place of the one with its id and of those that ``instead_of`` names by theirs."""
         async with self._database.write() as connection:
             await _delete(connection, [record.id, *instead_of])
             await connection.execute(sa.insert(model_classes).values(_row(record)))
             rows = [{"class_id": record.id, "name": storable(name)} for name in record.members]
             await connection.execute(sa.insert(model_class_members), rows)
+            await append(connection, line)
 
-    async def remove(self, class_id: str) -> None:
+    async def remove(self, class_id: str, line: AuditEntry) -> None:
         """Forget a decision."""
         async with self._database.write() as connection:
             await _delete(connection, [class_id])
+            await append(connection, line)
 
 
 async def _delete(connection: AsyncConnection, class_ids: Collection[str]) -> None:

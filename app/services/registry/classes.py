@@ -16,17 +16,19 @@ from app.services.core.errors import Conflict, NotFound
 from app.services.core.naming.observed import Observation
 from app.services.core.naming.proposals import Proposal, propose
 from app.services.registry.access import require_operator
+from app.services.registry.accounting.audit_entry import entry
 from app.services.registry.changes import Changes
 from app.services.registry.class_rules import MAX_CLASSES, checked_members, checked_name, refuse_conflicts
 from app.services.registry.class_store import ClassRecord, ClassStatus
 from app.utils.logger import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from datetime import datetime
 
     from app.services.core.keys import Principal
     from app.services.core.types import Server
+    from app.services.registry.accounting.audit_entry import AuditEntry, Shown
     from app.services.registry.class_store import ClassStore
 
 __all__ = ["ModelClasses"]
@@ -69,6 +71,8 @@ class ModelClasses:
         self._committing = asyncio.Lock()
         self._changes = Changes("change of model classes")
         self._dismissed = _NOBODY
+        self.aliases: Callable[[], Collection[str]] = frozenset
+        """The names of aliases, which go before models."""
         self.confirmed = _NOBODY
         """The confirmed classes, sorted by name; a change makes a new tuple."""
         self.routed: tuple[ModelClass, ...] = ()
@@ -137,7 +141,7 @@ class ModelClasses:
         """
         require_operator(principal)
         wanted = self._record(principal, checked_name(name), checked_members(name, members), ClassStatus.CONFIRMED)
-        await self._changes.carry_through(self._add(wanted))
+        await self._changes.carry_through(self._add(principal, wanted))
         logger.info("Names were confirmed to be one model", name=wanted.name, members=len(wanted.members))
         return wanted
 
@@ -146,7 +150,7 @@ class ModelClasses:
         require_operator(principal)
         self.get(name)
         chosen = checked_members(checked_name(new_name), members)
-        record = await self._changes.carry_through(self._change(name, new_name, chosen))
+        record = await self._changes.carry_through(self._change(principal, name, new_name, chosen))
         logger.info("A class of models was changed", name=record.name, members=len(record.members))
         return record
 
@@ -157,7 +161,7 @@ class ModelClasses:
             NotAllowed, NotFound, StorageUnavailable: nothing changed.
         """
         require_operator(principal)
-        await self._changes.carry_through(self._remove(name))
+        await self._changes.carry_through(self._remove(principal, name))
         logger.info("A class of models was dissolved", name=name)
 
     async def dismiss(self, principal: Principal, members: Iterable[str]) -> None:
@@ -169,7 +173,7 @@ class ModelClasses:
         require_operator(principal)
         chosen = checked_members("", members)
         await self._changes.carry_through(
-            self._add_dismissed(self._record(principal, "", chosen, ClassStatus.DISMISSED))
+            self._add_dismissed(principal, self._record(principal, "", chosen, ClassStatus.DISMISSED))
         )
         logger.info("A proposed class of models was dismissed", members=len(chosen))
 
@@ -180,39 +184,57 @@ class ModelClasses:
     def _record(self, principal: Principal, name: str, members: tuple[str, ...], status: ClassStatus) -> ClassRecord:
         return ClassRecord(str(uuid4()), name, members, status, principal.key_id, self._clock())
 
-    async def _add(self, wanted: ClassRecord) -> None:
+    def _line(
+        self, principal: Principal, verb: str, before: ClassRecord | None, after: ClassRecord | None
+    ) -> AuditEntry:
+        """Make the line of the audit that tells of a change."""
+        known = after or before
+        return entry(
+            principal,
+            self._clock(),
+            f"model_class.{verb}",
+            "model_class",
+            known.id if known is not None else "",
+            known.name if known is not None else "",
+            before=_shown(before),
+            after=_shown(after),
+        )
+
+    async def _add(self, principal: Principal, wanted: ClassRecord) -> None:
         async with self._committing:
             if len(self.confirmed) >= MAX_CLASSES:
                 raise Conflict(f"There are {MAX_CLASSES} classes already, which is the most. Dissolve one first.")
-            refuse_conflicts(wanted, self.confirmed, self._registered())
+            refuse_conflicts(wanted, self.confirmed, self._registered(), self.aliases())
             outdated = {record.id for record in self._dismissed if set(record.members) <= set(wanted.members)}
-            await self._store.put(wanted, instead_of=sorted(outdated))
+            line = self._line(principal, "confirmed", None, wanted)
+            await self._store.put(wanted, line, instead_of=sorted(outdated))
             kept = [record for record in self._dismissed if record.id not in outdated]
             self._install([*self.confirmed, wanted], kept)
 
-    async def _change(self, name: str, new_name: str, members: tuple[str, ...]) -> ClassRecord:
+    async def _change(self, principal: Principal, name: str, new_name: str, members: tuple[str, ...]) -> ClassRecord:
         async with self._committing:
             before = self.get(name)
             others = [record for record in self.confirmed if record is not before]
             wanted = replace(before, name=new_name, members=members)
-            refuse_conflicts(wanted, others, self._registered())
-            await self._store.put(wanted)
+            refuse_conflicts(wanted, others, self._registered(), self.aliases())
+            await self._store.put(wanted, self._line(principal, "changed", before, wanted))
             self._install([*others, wanted], self._dismissed)
             return wanted
 
-    async def _remove(self, name: str) -> None:
+    async def _remove(self, principal: Principal, name: str) -> None:
         async with self._committing:
             gone = self.get(name)
-            await self._store.remove(gone.id)
+            await self._store.remove(gone.id, self._line(principal, "dissolved", gone, None))
             self._install([record for record in self.confirmed if record is not gone], self._dismissed)
 
-    async def _add_dismissed(self, wanted: ClassRecord) -> None:
+    async def _add_dismissed(self, principal: Principal, wanted: ClassRecord) -> None:
         """Keep a dismissal in place of those that it covers, and of the oldest where there are too many."""
         async with self._committing:
             kept = [record for record in self._dismissed if not set(record.members) <= set(wanted.members)]
             kept = kept[-(MAX_CLASSES - 1) :]
             left = {record.id for record in kept}
-            await self._store.put(wanted, instead_of=[one.id for one in self._dismissed if one.id not in left])
+            line = self._line(principal, "dismissed", None, wanted)
+            await self._store.put(wanted, line, instead_of=[one.id for one in self._dismissed if one.id not in left])
             self._dismissed = (*kept, wanted)
 
     def _registered(self) -> set[str]:
@@ -223,3 +245,8 @@ class ModelClasses:
         self._dismissed = tuple(dismissed)
         self.routed = tuple(ModelClass(record.name, frozenset(record.members)) for record in self.confirmed)
         self._on_change()
+
+
+def _shown(record: ClassRecord | None) -> Shown | None:
+    """A class as the audit shows it."""
+    return None if record is None else {"name": record.name, "members": list(record.members)}

@@ -104,7 +104,7 @@ def revised(
     key_given: bool,
     now: datetime,
 ) -> ServerRecord:
-    """Return the record as the description has it; holds stay as they are, models unless they were examined."""
+    """Return the record as the description has it; holds and trust stay, models unless they were examined."""
     return replace(
         record,
         endpoint=endpoint,
@@ -117,6 +117,7 @@ def revised(
         priority=spec.priority,
         weight=spec.weight,
         share=spec.share,
+        hours=spec.hours,
         capabilities=spec.capabilities,
         metadata=spec.metadata,
         updated_at=now,

@@ -142,6 +142,7 @@ usage_hours = sa.Table(
     sa.Column("estimated_tokens", sa.BigInteger(), nullable=False, server_default="0"),
     sa.Column("continuations", sa.BigInteger(), nullable=False, server_default="0"),
     sa.Column("seconds", sa.Float(), nullable=False, server_default="0"),
+    sqlite_with_rowid=False,
 )
 """What was used in an hour. Empty text stands for nobody: no group, no server reached."""
 
@@ -171,6 +172,11 @@ BEGIN
 SELECT RAISE(ABORT, 'the audit log is append-only');
 END""",
     "audit_log_no_delete": """CREATE TRIGGER audit_log_no_delete BEFORE DELETE ON audit_log
+BEGIN
+SELECT RAISE(ABORT, 'the audit log is append-only');
+END""",
+    "audit_log_no_replace": """CREATE TRIGGER audit_log_no_replace BEFORE INSERT ON audit_log
+WHEN EXISTS (SELECT 1 FROM audit_log WHERE id = NEW.id)
 BEGIN
 SELECT RAISE(ABORT, 'the audit log is append-only');
 END""",

@@ -8,13 +8,18 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from app.services.core.continuation.ability import UNJUDGED, Ability
+from app.services.core.people.hours import is_open, next_change, opens_in_words
 from app.services.core.types import Endpoint, ModelEntry, Server
+from app.services.registry.terms import OPERATOR_ALONE, trust_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from app.services.core.checks.health import CheckRecord, HealthState
+    from app.services.core.people.hours import Hours
+    from app.services.core.people.principal import Trust
+    from app.services.registry.terms import Owners
 
 __all__ = [
     "NO_FACTS",
@@ -26,6 +31,7 @@ __all__ = [
     "Hold",
     "LoadedServer",
     "ServerRecord",
+    "changes_at",
     "next_expiry",
     "reason_of",
     "still_valid",
@@ -38,7 +44,7 @@ UNREADABLE_KEY: Final = "stored key cannot be decrypted: set api_key anew"
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """One reason to send a server no new work: a pause, a quarantine, a block or a drain.
+    """One reason to send a server no new work: a pause, a quarantine, a block, a drain, or that it is not approved.
 
     ``until`` is timezone-aware UTC, None for "until it is undone". A hold whose time has passed stays stored as it was
     and counts as lifted.
@@ -89,8 +95,10 @@ NO_FACTS: Final = EngineFacts()
 class ServerRecord:
     """All that is stored of one server but for its health, which changes by itself (``HealthState``).
 
-    ``owner`` is the id of the key that registered it. ``api_key`` is the server's own key in the clear, in memory
-    alone; ``key_unreadable`` says that one is stored which the present encryption key does not open.
+    ``owner`` is the id of the key that registered it. ``trust`` is how far the operator said that it is trusted; None:
+    as its owner and ``share`` imply. ``hours`` is when it is lent; None: always. ``api_key`` is the server's own key in
+    the clear, in memory alone; ``key_unreadable`` says that one is stored which the present encryption key does not
+    open.
     """
 
     id: str
@@ -113,16 +121,24 @@ class ServerRecord:
     quarantined: Hold = NO_HOLD
     blocked: Hold = NO_HOLD
     draining: Hold = NO_HOLD
+    pending: Hold = NO_HOLD
+    trust: Trust | None = None
+    hours: Hours | None = None
 
     @property
     def holds(self) -> dict[str, Hold]:
-        """The four holds by name, the operator's word first."""
+        """The holds by name, the operator's word first."""
         return {
             "blocked": self.blocked,
+            "pending": self.pending,
             "quarantined": self.quarantined,
             "paused": self.paused,
             "draining": self.draining,
         }
+
+    def is_off_hours(self, now: datetime) -> bool:
+        """Whether its owner lends it at other hours than this."""
+        return self.hours is not None and not is_open(self.hours, now)
 
     def held(self, holds: Mapping[str, Hold], now: datetime) -> ServerRecord:
         """Return the record with these holds set or lifted, by name."""
@@ -168,15 +184,17 @@ def to_server(
     now: datetime,
     findings: Findings = MappingProxyType({}),
     facts: EngineFacts = NO_FACTS,
+    owners: Owners = OPERATOR_ALONE,
 ) -> Server:
     """Say what routing sees of a server at this moment.
 
     Args:
         record: what is stored of it.
         health: what its checks found.
-        now: decides which holds are in force.
+        now: decides which holds are in force, and whether it is lent.
         findings: how its models go on with broken answers.
         facts: what its engine says of itself.
+        owners: what is known of the key that registered it.
     """
     return Server(
         id=record.id,
@@ -200,17 +218,34 @@ def to_server(
         loaded=facts.loaded,
         swaps_models=facts.swaps_models,
         contexts=facts.contexts,
+        pending=record.pending.in_force(now),
+        off_hours=record.is_off_hours(now),
+        owner=record.owner or "",
+        group=owners.group(record.owner),
+        share=record.share,
+        trust=trust_of(record, owners),
     )
 
 
-def next_expiry(records: Iterable[ServerRecord], now: datetime) -> datetime | None:
-    """Say when the next hold runs out, so that routing has to be told. None when none does."""
-    due = (
-        hold.until
-        for record in records
-        for hold in record.holds.values()
-        if hold.until is not None and hold.in_force(now)
-    )
+def changes_at(record: ServerRecord, now: datetime) -> datetime | None:
+    """Say when a server's hours next begin or end; None if they never do."""
+    return None if record.hours is None else next_change(record.hours, now)
+
+
+def next_expiry(
+    records: Iterable[ServerRecord],
+    now: datetime,
+    changes: Callable[[ServerRecord, datetime], datetime | None] = changes_at,
+) -> datetime | None:
+    """Say when the next hold runs out or the hours of a server begin or end, so that routing has to be told.
+
+    None when nothing does. ``changes`` says when a server's hours do.
+    """
+    due = []
+    for record in records:
+        due += [hold.until for hold in record.holds.values() if hold.until is not None and hold.in_force(now)]
+        hours_change = changes(record, now)
+        due += [hours_change] if hours_change is not None else []
     return min(due, default=None)
 
 
@@ -218,5 +253,7 @@ def reason_of(record: ServerRecord, health: HealthState, now: datetime) -> str:
     """Say in an owner's words why a server takes no work, or not all; empty when nothing is wrong."""
     parts = [UNREADABLE_KEY] if record.key_unreadable else []
     parts += [f"{name}: {hold.reason}" for name, hold in record.holds.items() if hold.in_force(now) and hold.reason]
+    if record.hours is not None and record.is_off_hours(now):
+        parts.append(f"lent at other hours: {opens_in_words(record.hours, now, changes_at(record, now))}")
     parts += [health.reason] if health.reason else []
     return "; ".join(parts)

@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app.services.core.checks.health import CheckRecord
 from app.services.core.errors import EndpointRefused
+from app.services.registry.accounting.audit_entry import append
 from app.services.registry.records import LoadedServer
 from app.services.registry.rows import (
     finding_of,
@@ -25,6 +26,7 @@ from app.services.registry.rows import (
     storable,
 )
 from app.services.registry.tables import continuation_findings, health_checks, model_servers, server_models
+from app.services.registry.terms_store import put_terms, read_terms
 from app.utils.logger import get_logger
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from app.services.core.checks.health import HealthState
+    from app.services.registry.accounting.audit_entry import AuditEntry
     from app.services.registry.records import Finding, ServerRecord
     from app.services.registry.secrets import SecretBox
     from app.utils.database import Database
@@ -51,7 +54,10 @@ class EndpointTaken(Exception):
 
 
 class ServerRepository:
-    """Servers, their models and their checks in the database."""
+    """Servers, their terms, their models and their checks in the database.
+
+    What people change is written with its ``lines`` of the audit, together or not at all.
+    """
 
     __slots__ = ("_box", "_database")
 
@@ -67,6 +73,7 @@ class ServerRepository:
             models = await _grouped(connection, sa.select(server_models).order_by(server_models.c.position))
             checks = await _grouped(connection, _LATEST_CHECKS)
             findings = await _grouped(connection, sa.select(continuation_findings))
+            terms = await read_terms(connection)
         loaded = []
         for row in map(dict, servers):
             try:
@@ -75,10 +82,13 @@ class ServerRepository:
                 logger.exception("A stored server is left out: its endpoint is no longer accepted", server_id=row["id"])
                 continue
             history = tuple(map(_check_of, checks[record.id]))
+            record = terms.applied_to(record)
             loaded.append(LoadedServer(record, health_of(row), history, _findings_of(findings[record.id])))
         return loaded
 
-    async def insert(self, record: ServerRecord, health: HealthState, check: CheckRecord) -> None:
+    async def insert(
+        self, record: ServerRecord, health: HealthState, check: CheckRecord, lines: Sequence[AuditEntry] = ()
+    ) -> None:
         """Store a new server and the check that it passed.
 
         Raises:
@@ -88,7 +98,9 @@ class ServerRepository:
         async with self._database.write() as connection:
             await _guarded(connection, sa.insert(model_servers).values(row))
             await connection.execute(sa.insert(server_models), model_rows(record))
+            await put_terms(connection, record)
             await connection.execute(sa.insert(health_checks), _check_row(record.id, check))
+            await append(connection, *lines)
 
     async def update(
         self,
@@ -97,8 +109,9 @@ class ServerRepository:
         check: CheckRecord | None = None,
         *,
         findings_of: Collection[str] = (),
+        lines: Sequence[AuditEntry] = (),
     ) -> None:
-        """Store a changed server; its health too if it was examined. Its models are replaced.
+        """Store a changed server; its health too if it was examined. Its models and its terms are replaced.
 
         What was found of them is kept of those that ``findings_of`` names, by what the server calls them.
 
@@ -110,9 +123,11 @@ class ServerRepository:
             await _guarded(connection, sa.update(model_servers).where(model_servers.c.id == record.id).values(row))
             await connection.execute(sa.delete(server_models).where(server_models.c.server_id == record.id))
             await connection.execute(sa.insert(server_models), model_rows(record))
+            await put_terms(connection, record)
             await connection.execute(_outdated(record.id, findings_of))
             if check is not None:
                 await connection.execute(sa.insert(health_checks), _check_row(record.id, check))
+            await append(connection, *lines)
 
     async def save_finding(self, server_id: str, upstream_name: str, finding: Finding) -> None:
         """Store what was found of a model, in place of what was known. Servers that were purged are passed over."""
@@ -127,11 +142,12 @@ class ServerRepository:
         async with self._database.write() as connection:
             await connection.execute(_outdated(server_id, except_of))
 
-    async def remove(self, server_id: str, now: datetime) -> None:
+    async def remove(self, server_id: str, now: datetime, lines: Sequence[AuditEntry] = ()) -> None:
         """Mark a server as removed: its history stays, its endpoint is free again, its stored key is gone."""
         gone = {"deleted_at": now, "updated_at": now, "api_key_ciphertext": None}
         async with self._database.write() as connection:
             await connection.execute(sa.update(model_servers).where(model_servers.c.id == server_id).values(gone))
+            await append(connection, *lines)
 
     async def save_health(self, states: Mapping[str, HealthState], checks: Sequence[tuple[str, CheckRecord]]) -> None:
         """Store what checks found, keeping the last ``HISTORY_LENGTH`` per server.

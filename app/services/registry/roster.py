@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from app.services.core.continuation.ability import Rung
 from app.services.core.errors import NotFound, StorageUnavailable
+from app.services.registry.audited import told_nobody
 from app.services.registry.changes import Changes
 from app.services.registry.records import still_valid
 from app.utils.logger import get_logger
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
+    from app.services.registry.audited import Told
     from app.services.registry.book import HealthBook
     from app.services.registry.examination import Examined
     from app.services.registry.publisher import Publisher
@@ -87,17 +89,21 @@ class Roster:
                 )
         self.publish()
 
-    async def add(self, record: ServerRecord, examined: Examined) -> None:
-        """Add a server and the check that it passed.
+    async def add(self, record: ServerRecord, examined: Examined, told: Told = told_nobody) -> None:
+        """Add a server and the check that it passed, with the line of the audit that ``told`` makes of it.
 
         Raises:
             EndpointTaken: a live server has its endpoint.
             StorageUnavailable: nothing was stored.
         """
-        await self._changes.carry_through(self._add(record, examined))
+        await self._changes.carry_through(self._add(record, examined, told))
 
     async def rewrite(
-        self, server_id: str, revise: Callable[[ServerRecord], ServerRecord], examined: Examined | None = None
+        self,
+        server_id: str,
+        revise: Callable[[ServerRecord], ServerRecord],
+        examined: Examined | None = None,
+        told: Told = told_nobody,
     ) -> ServerRecord:
         """Change a server.
 
@@ -105,21 +111,22 @@ class Roster:
             server_id: which one.
             revise: makes the new record out of the present one; called when it is this change's turn.
             examined: the check that the change passed, if it took one.
+            told: makes the line of the audit that is written with it.
 
         Raises:
             NotFound: it was removed in the meantime.
             EndpointTaken, StorageUnavailable: nothing was stored.
         """
-        return await self._changes.carry_through(self._rewrite(server_id, revise, examined))
+        return await self._changes.carry_through(self._rewrite(server_id, revise, examined, told))
 
-    async def drop(self, server_id: str) -> None:
-        """Remove a server.
+    async def drop(self, server_id: str, told: Told = told_nobody) -> None:
+        """Remove a server; ``told`` makes the line of the audit that is written with it.
 
         Raises:
             NotFound: somebody was faster.
             StorageUnavailable: nothing was stored.
         """
-        await self._changes.carry_through(self._drop(server_id))
+        await self._changes.carry_through(self._drop(server_id, told))
 
     async def keep_finding(self, server_id: str, upstream_name: str, finding: Finding) -> None:
         """Take over what was found of a model: in memory and for routing at once, then in the database.
@@ -153,33 +160,38 @@ class Roster:
         """Wait for changes whose callers went away."""
         await self._changes.settle()
 
-    async def _add(self, record: ServerRecord, examined: Examined) -> None:
+    async def _add(self, record: ServerRecord, examined: Examined, told: Told) -> None:
         async with self._committing:
-            await self._repository.insert(record, examined.health, examined.check)
+            await self._repository.insert(record, examined.health, examined.check, told(None, record))
             self._book.load({record.id: examined.health}, {record.id: [examined.check]})
             self._install({**self.servers, record.id: record})
 
     async def _rewrite(
-        self, server_id: str, revise: Callable[[ServerRecord], ServerRecord], examined: Examined | None
+        self,
+        server_id: str,
+        revise: Callable[[ServerRecord], ServerRecord],
+        examined: Examined | None,
+        told: Told,
     ) -> ServerRecord:
         async with self._committing:
             before = self.get(server_id)
             record = revise(before)
+            lines = told(before, record)
             kept = still_valid(self.findings(server_id), before, record, "" if examined is None else examined.version)
             if examined is None:
-                await self._repository.update(record, findings_of=kept)
+                await self._repository.update(record, findings_of=kept, lines=lines)
             else:
                 health = examined.after(self._book.state(server_id))
-                await self._repository.update(record, health, examined.check, findings_of=kept)
+                await self._repository.update(record, health, examined.check, findings_of=kept, lines=lines)
                 self._book.load({server_id: health}, {server_id: [examined.check, *self._book.history(server_id)]})
             self._findings[server_id] = kept
             self._install({**self.servers, server_id: record})
             return record
 
-    async def _drop(self, server_id: str) -> None:
+    async def _drop(self, server_id: str, told: Told) -> None:
         async with self._committing:
-            self.get(server_id)
-            await self._repository.remove(server_id, self._clock())
+            lines = told(self.get(server_id), None)
+            await self._repository.remove(server_id, self._clock(), lines)
             self._book.forget(server_id)
             self._findings.pop(server_id, None)
             self._install({name: record for name, record in self.servers.items() if name != server_id})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from app.services.core.checks.health import HealthState
 from app.services.core.continuation.ability import Ability, Rung
@@ -19,11 +19,17 @@ __all__ = [
     "finding_row",
     "health_of",
     "health_row",
+    "hold_of",
+    "hold_row",
     "model_rows",
     "record_of",
     "server_row",
     "storable",
 ]
+
+
+_HELD: Final = ("paused", "quarantined", "blocked", "draining")
+"""The holds that stand with the server; the others belong to its terms."""
 
 
 def storable(text: str) -> str:
@@ -53,8 +59,8 @@ def server_row(record: ServerRecord, box: SecretBox) -> dict[str, Any]:
     }
     if not record.key_unreadable:
         row["api_key_ciphertext"] = None if record.api_key is None else box.seal(record.api_key, record.id)
-    for name, hold in record.holds.items():
-        row |= {name: hold.active, f"{name}_reason": storable(hold.reason), f"{name}_until": hold.until}
+    for name in _HELD:
+        row |= hold_row(record, name)
     return row
 
 
@@ -130,7 +136,7 @@ def finding_of(row: Mapping[str, Any]) -> Finding:
 
 
 def record_of(row: Mapping[str, Any], models: Iterable[Mapping[str, Any]], box: SecretBox) -> ServerRecord:
-    """Read a stored server.
+    """Read a stored server, without its terms.
 
     Raises:
         EndpointRefused: this version no longer accepts the endpoint's form.
@@ -158,12 +164,19 @@ def record_of(row: Mapping[str, Any], models: Iterable[Mapping[str, Any]], box: 
         share=row["share"],
         capabilities=row["capabilities"],
         metadata=row["metadata"],
-        paused=_hold(row, "paused"),
-        quarantined=_hold(row, "quarantined"),
-        blocked=_hold(row, "blocked"),
-        draining=_hold(row, "draining"),
+        paused=hold_of(row, "paused"),
+        quarantined=hold_of(row, "quarantined"),
+        blocked=hold_of(row, "blocked"),
+        draining=hold_of(row, "draining"),
     )
 
 
-def _hold(row: Mapping[str, Any], name: str) -> Hold:
+def hold_row(record: ServerRecord, name: str) -> dict[str, Any]:
+    """Make the three columns of a hold."""
+    hold = record.holds[name]
+    return {name: hold.active, f"{name}_reason": storable(hold.reason), f"{name}_until": hold.until}
+
+
+def hold_of(row: Mapping[str, Any], name: str) -> Hold:
+    """Read a hold."""
     return Hold(row[name], row[f"{name}_reason"], row[f"{name}_until"])

@@ -14,6 +14,7 @@ from app.services.core.types import DiscoveredModel, Endpoint, Inspection, Model
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from app.services.core.people.hours import Hours
     from app.services.registry.records import ServerRecord
 
 __all__ = [
@@ -38,7 +39,7 @@ NAMES_SHOWN: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class ServerSpec:
-    """A server as its owner describes it. ``models`` is None for "all that it lists"."""
+    """A server as its owner describes it. ``models`` is None for "all that it lists", ``hours`` for always."""
 
     endpoint_url: str
     api_key: str | None = field(default=None, repr=False)
@@ -49,6 +50,7 @@ class ServerSpec:
     priority: int = 0
     weight: float = 1.0
     share: str = "everyone"
+    hours: Hours | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class ServerChange:
     priority: int | UnsetType = UNSET
     weight: float | UnsetType = UNSET
     share: str | UnsetType = UNSET
+    hours: Hours | UnsetType | None = UNSET
 
     def refuse_stray_key(self, record: ServerRecord, endpoint: Endpoint) -> None:
         """Let no stored key go where it was not stored for: whoever steers a server need not know its key.
@@ -110,6 +113,7 @@ def spec_of(record: ServerRecord) -> ServerSpec:
         priority=record.priority,
         weight=record.weight,
         share=record.share,
+        hours=record.hours,
     )
 
 

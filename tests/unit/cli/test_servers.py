@@ -10,8 +10,8 @@ import pytest
 
 from app.cli.ages import describe_age
 from app.cli.exits import CommandFailed
+from app.cli.server_options import parse_model
 from app.cli.server_table import describe_load, server_state
-from app.cli.servers import parse_model
 
 ID = "3f0c4a52-8c1e-4c55-9d0b-5a7d0f9c2b11"
 OTHER_ID = "3f99aaaa-8c1e-4c55-9d0b-5a7d0f9c2b11"

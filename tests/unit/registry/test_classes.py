@@ -14,10 +14,11 @@ import sqlalchemy as sa
 from app.services.core.choice.classes import MAX_MEMBERS, ModelClass
 from app.services.core.errors import Conflict, FieldsInvalid, GatewayError, NotAllowed, NotFound, StorageUnavailable
 from app.services.core.types import Endpoint, ModelEntry, Server
+from app.services.registry.accounting.audit_entry import entry
 from app.services.registry.class_rules import MAX_CLASSES
 from app.services.registry.class_store import ClassRecord, ClassStatus, ClassStore
 from app.services.registry.classes import ModelClasses
-from app.services.registry.tables import model_class_members, model_classes
+from app.services.registry.tables import audit_log, model_class_members, model_classes
 from app.utils.database import Database
 from tests.fakes.registry import ADMIN, MIGRATIONS, OWNER, START, USER, FakeClock, wait_until
 
@@ -244,8 +245,9 @@ async def test_the_oldest_dismissals_are_forgotten(names):
 
 
 async def test_stored_classes_that_contradict_each_other_stop_nobody(names, caplog):
-    await names.store.put(ClassRecord("1", "house", ("a", "b"), ClassStatus.CONFIRMED, None, START))
-    await names.store.put(ClassRecord("2", "home", ("b", "c"), ClassStatus.CONFIRMED, None, START))
+    line = entry(ADMIN, START, "model_class.confirmed", "model_class", "1")
+    await names.store.put(ClassRecord("1", "house", ("a", "b"), ClassStatus.CONFIRMED, None, START), line)
+    await names.store.put(ClassRecord("2", "home", ("b", "c"), ClassStatus.CONFIRMED, None, START), line)
     async with names.database.write() as connection:
         await connection.execute(
             sa.insert(model_classes).values(id="3", name="odd", status="of a later release", created_at=START)
@@ -270,3 +272,23 @@ async def test_every_refusal_names_a_fix(names):
     with pytest.raises(GatewayError) as refused:
         names.classes.get("nothing")
     assert "GET /admin/model-classes" in refused.value.message
+
+
+async def test_each_change_is_told_in_the_audit_and_a_refused_one_is_not(names):
+    first = await names.classes.confirm(ADMIN, "house", [HUB, LLAMA])
+    await names.classes.change(ADMIN, "house", "home", ["x", LLAMA])
+    with pytest.raises(Conflict):
+        await names.classes.confirm(ADMIN, "other one", [LLAMA, "y"])
+    await names.classes.dismiss(ADMIN, ["p", "q"])
+    await names.classes.dissolve(ADMIN, "home")
+    async with names.database.read() as connection:
+        lines = (await connection.execute(sa.select(audit_log).order_by(audit_log.c.id))).mappings().all()
+    was, now = {"name": "house", "members": [LLAMA, HUB]}, {"name": "home", "members": [LLAMA, "x"]}
+    assert [(line["action"], line["object_name"], line["before"], line["after"]) for line in lines] == [
+        ("model_class.confirmed", "house", None, was),
+        ("model_class.changed", "home", was, now),
+        ("model_class.dismissed", "", None, {"name": "", "members": ["p", "q"]}),
+        ("model_class.dissolved", "home", now, None),
+    ]
+    assert {(line["actor_id"], line["object_kind"]) for line in lines} == {("admin", "model_class")}
+    assert [line["object_id"] == first.id for line in lines] == [True, True, False, True]

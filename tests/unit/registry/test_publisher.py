@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 
 from app.services.core.checks.health import HealthState
 from app.services.core.continuation.ability import Ability, Rung
 from app.services.core.network.addresses import parse_endpoint
+from app.services.core.people.hours import Day, Hours, Window
+from app.services.core.people.principal import Role, Trust
 from app.services.core.types import HealthStatus, ModelEntry, Server
+from app.services.registry import publisher as publishing
 from app.services.registry.publisher import Publisher
 from app.services.registry.records import NO_FACTS, EngineFacts, Finding, Hold, ServerRecord
+from app.services.registry.terms import Owners
 from tests.fakes.registry import START
 
 
@@ -52,3 +56,46 @@ def test_facts_may_be_left_out_and_holds_run_out():
     assert (installed[0][0].paused, installed[0][0].places) == (True, None)
     assert not publisher.is_due(START)
     assert publisher.is_due(until)
+
+
+def test_whose_server_it_is_is_asked_each_time():
+    installed: list[tuple[Server, ...]] = []
+    roles, groups = {"ada": Role.OWNER}, {"ada": "lab"}
+    publisher = Publisher(States(), installed.append, owners=Owners(roles.get, groups.get))
+    publisher.publish([record("one", owner="ada")], START)
+    roles["ada"] = Role.ADMIN
+    groups["ada"] = "class"
+    publisher.publish([record("one", owner="ada")], START)
+    seen = [(server.group, server.trust) for (server,) in installed]
+    assert seen == [("lab", Trust.PUBLIC), ("class", Trust.TRUSTED)]
+
+
+def test_when_hours_turn_is_found_once_for_each_turn(monkeypatch):
+    asked: list[datetime] = []
+    real = publishing.changes_at
+
+    def counted(known: ServerRecord, now: datetime) -> datetime | None:
+        asked.append(now)
+        return real(known, now)
+
+    monkeypatch.setattr(publishing, "changes_at", counted)
+    hours = Hours("UTC", (Window(frozenset(Day), time(18), time(8)),), UTC)
+    publisher = Publisher(States(), lambda _servers: None)
+    records = [record("one", hours=hours), record("two")]
+    for minutes in range(3):
+        publisher.publish(records, START + timedelta(minutes=minutes))
+    assert asked == [START]
+    closes_at = START + timedelta(hours=8)
+    assert not publisher.is_due(closes_at - timedelta(microseconds=1))
+    assert publisher.is_due(closes_at)
+    publisher.publish(records, closes_at)
+    assert publisher.is_due(START + timedelta(hours=18))
+    earlier = START - timedelta(hours=1)
+    publisher.publish(records, earlier)  # somebody has put the clock back
+    assert asked == [START, closes_at, earlier]
+    changed = [record("one", hours=Hours("UTC", hours.windows[:0], UTC))]
+    publisher.publish(changed, earlier)
+    assert not publisher.is_due(START + timedelta(days=9))
+    publisher.publish([], earlier)
+    publisher.publish(changed, earlier)
+    assert len(asked) == 5

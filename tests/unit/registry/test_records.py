@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, time, timedelta
 
 import pytest
 from hypothesis import given
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from app.services.core.checks.health import HealthState
 from app.services.core.network.addresses import parse_endpoint
+from app.services.core.people.hours import Day, Hours, Window
 from app.services.core.types import HealthStatus, ModelEntry
 from app.services.registry.records import (
     UNREADABLE_KEY,
@@ -23,7 +24,9 @@ from app.services.registry.records import (
 from tests.fakes.registry import START
 
 LATER = START + timedelta(minutes=5)
-NAMES = ("paused", "quarantined", "blocked", "draining")
+NAMES = ("paused", "quarantined", "blocked", "draining", "pending")
+HOURS = Hours("UTC", (Window(frozenset(Day), time(0, 3), time(0, 7)),), UTC)
+"""Lent from three minutes past the hour that the tests begin at until seven past it."""
 
 
 def record(**other) -> ServerRecord:
@@ -51,12 +54,16 @@ def test_each_hold_keeps_work_away_until_its_time(name):
     assert at.accepts_work
 
 
-@given(st.lists(st.tuples(st.sampled_from(NAMES), st.booleans(), st.none() | st.integers(-10, 10)), max_size=6))
-def test_the_next_expiry_is_the_first_moment_at_which_routing_changes(holds):
+@given(
+    st.lists(st.tuples(st.sampled_from(NAMES), st.booleans(), st.none() | st.integers(-10, 10)), max_size=6),
+    st.booleans(),
+)
+def test_the_next_expiry_is_the_first_moment_at_which_routing_changes(holds, has_hours):
     records = [
         record(**{name: Hold(active, "", None if minutes is None else START + timedelta(minutes=minutes))})
         for name, active, minutes in holds
     ]
+    records += [record(hours=HOURS)] if has_hours else []
 
     def seen(moment):
         return [to_server(one, HealthState(), moment) for one in records]
@@ -89,3 +96,19 @@ def test_routing_sees_what_the_engine_says_of_itself():
     assert (server.places, server.loaded, server.swaps_models, server.contexts) == (4, {"b"}, True, {"b": 4096})
     silent = to_server(record(), HealthState(), START)
     assert (silent.places, silent.loaded, silent.swaps_models, silent.contexts) == (None, None, False, {})
+
+
+def test_off_hours_are_told_with_the_time_that_they_end():
+    lent = record(hours=HOURS)
+    assert to_server(lent, HealthState(), START).off_hours
+    assert not to_server(lent, HealthState(), START).accepts_work
+    assert reason_of(lent, HealthState(), START) == "lent at other hours: opens 00:03 UTC"
+    opens_at = START + timedelta(minutes=3)
+    assert to_server(lent, HealthState(), opens_at).accepts_work
+    assert reason_of(lent, HealthState(), opens_at) == ""
+
+
+def test_who_waits_for_approval_takes_no_work_and_says_so():
+    waiting = record(pending=Hold(active=True, reason="waits for the operator's approval"))
+    assert to_server(waiting, HealthState(), START).pending
+    assert reason_of(waiting, HealthState(), START) == "pending: waits for the operator's approval"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
+from datetime import time, timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -12,10 +12,12 @@ import sqlalchemy as sa
 from app.services.core.checks.health import CheckRecord, HealthState
 from app.services.core.errors import StorageUnavailable
 from app.services.core.network.addresses import parse_endpoint
+from app.services.core.people.hours import Day, Hours, Window
+from app.services.core.people.principal import Trust
 from app.services.core.types import HealthStatus, ModelEntry
 from app.services.registry.records import Hold, ServerRecord
 from app.services.registry.repository import HISTORY_LENGTH, EndpointTaken
-from app.services.registry.tables import health_checks, model_servers, server_models
+from app.services.registry.tables import health_checks, model_servers, server_models, server_terms
 from tests.fakes.registry import ENCRYPTION_KEY, START, registry_world
 
 CHECK = CheckRecord(START, ok=True, latency_ms=1.5)
@@ -40,6 +42,9 @@ FULL = record(
     quarantined=Hold(active=True, reason="odd"),
     blocked=Hold(active=True),
     draining=Hold(active=False, reason="was", until=START),
+    pending=Hold(active=True, reason="waits", until=START + timedelta(days=1)),
+    trust=Trust.GROUP,
+    hours=Hours("Europe/Berlin", (Window(frozenset({Day.SAT}), time(18), time(8)),)),
 )
 SICK = HealthState(HealthStatus.UNHEALTHY, "connection refused", 3, 0, START, START, frozenset({"up-a", "ü"}))
 
@@ -55,6 +60,8 @@ async def test_everything_comes_back_after_a_restart(tmp_path):
     async with registry_world(tmp_path) as world:
         (loaded,) = await world.repository.load()
     assert loaded.record == FULL
+    assert loaded.record.hours is not None
+    assert str(loaded.record.hours.zone) == "Europe/Berlin"
     assert loaded.health == SICK
     assert loaded.history == (CHECK,)
 
@@ -93,6 +100,7 @@ async def test_a_refused_insert_leaves_nothing_behind(world):
     with pytest.raises(EndpointTaken):
         await world.repository.insert(record("id-2"), SICK, CHECK)
     assert await count(world, server_models) == 1
+    assert await count(world, server_terms) == 1
     assert await count(world, health_checks) == 1
 
 
@@ -183,4 +191,5 @@ async def test_purging_forgets_what_retention_no_longer_covers(world):
     assert await world.repository.purge(removed_before=before, checks_before=before) == (1, 1)
     assert await count(world, model_servers) == 2
     assert await count(world, server_models) == 2
+    assert await count(world, server_terms) == 2
     assert await count(world, health_checks) == 2

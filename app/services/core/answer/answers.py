@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from app.services.core.choice.aliases import leads_nowhere
+from app.services.core.choice.plan import unknown_model
 
+if TYPE_CHECKING:
+    from collections.abc import Container, Sequence
+
+    from app.services.core.choice.aliases import Alias
     from app.services.core.choice.snapshot import Route, Snapshot
 
 __all__ = ["client_error", "model_object", "models_list"]
@@ -75,20 +79,67 @@ def _first_text(*values: object) -> str | None:
     return next((value for value in values if isinstance(value, str) and value), None)
 
 
-def model_object(route: Route) -> dict[str, object]:
-    """OpenAI's model object, plus what the pool knows of it. ``context_length`` in tokens, null if no server tells."""
+def model_object(snapshot: Snapshot, name: str) -> dict[str, object]:
+    """OpenAI's model object, plus what the pool knows of it. ``context_length`` in tokens, null if no server tells.
+
+    An alias tells of every server that its requests may go to, and the models it leads to, the targets first.
+
+    Args:
+        snapshot: what the client sees of the registry.
+        name: of a model or an alias.
+
+    Raises:
+        ModelNotFound: there is neither, or the alias leads to nothing that a server has.
+    """
+    known = snapshot.aliases.get(name)
+    if known is not None:
+        return _alias_object(known.alias, snapshot)
+    route = snapshot.routes.get(name)
+    if route is None:
+        raise unknown_model(name, snapshot)
+    return _object(name, route.registered, len(route.ready), route.context_length)
+
+
+def models_list(snapshot: Snapshot, allowed: Container[str] | None = None) -> bytes:
+    """OpenAI's list of models as JSON, aliases among them, sorted by name.
+
+    Args:
+        snapshot: what the client sees of the registry.
+        allowed: the only names that it may ask for; None for all.
+    """
+    names = [name for name in snapshot.names if allowed is None or name in allowed]
+    return msgspec.json.encode({"object": "list", "data": [model_object(snapshot, name) for name in names]})
+
+
+def _alias_object(alias: Alias, snapshot: Snapshot) -> dict[str, object]:
+    routes = {model: route for model in alias.models if (route := snapshot.routes.get(model)) is not None}
+    if not routes:
+        raise leads_nowhere(alias, snapshot)
+    lengths = [
+        min(length, target.max_context_tokens or length)
+        for target in (*alias.targets, *alias.fallbacks)
+        if target.model in routes and (length := routes[target.model].context_length)
+    ]
+    registered, healthy = _servers(list(routes.values()))
+    return {**_object(alias.name, registered, healthy, max(lengths, default=None)), "alias_for": list(alias.models)}
+
+
+def _servers(routes: Sequence[Route]) -> tuple[int, int]:
+    """How many servers some routes have together, and how many of these are well; each counts once."""
+    if len(routes) == 1:
+        return routes[0].registered, len(routes[0].ready)
+    healthy = {candidate.server.id for route in routes for candidate in route.ready}
+    others = (candidate for route in routes for candidate in (*route.standby, *route.down, *route.held))
+    return len(healthy.union(candidate.server.id for candidate in others)), len(healthy)
+
+
+def _object(name: str, servers: int, healthy_servers: int, context_length: int | None) -> dict[str, object]:
     return {
-        "id": route.name,
+        "id": name,
         "object": "model",
         "created": 0,
         "owned_by": "multiverse",
-        "servers": route.registered,
-        "healthy_servers": len(route.ready),
-        "context_length": route.context_length,
+        "servers": servers,
+        "healthy_servers": healthy_servers,
+        "context_length": context_length,
     }
-
-
-def models_list(snapshot: Snapshot, names: Iterable[str] | None = None) -> bytes:
-    """OpenAI's list of models as JSON; all of them, or those named."""
-    wanted = snapshot.routes if names is None else [name for name in names if name in snapshot.routes]
-    return msgspec.json.encode({"object": "list", "data": [model_object(snapshot.routes[name]) for name in wanted]})

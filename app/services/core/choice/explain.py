@@ -9,18 +9,22 @@ from __future__ import annotations
 
 from collections import Counter
 from copy import copy, deepcopy
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
+from app.services.core.choice.aliases import lead, leads_nowhere, model_of
+from app.services.core.choice.along import plan_along
+from app.services.core.choice.explanation import Explanation, Leading, Place
 from app.services.core.choice.load import has_model
-from app.services.core.choice.plan import Forward, Queue, plan, unknown_model
+from app.services.core.choice.plan import Forward, Queue, Refuse, unknown_model
 from app.services.core.choice.route_header import home_at, why_taken
-from app.services.core.choice.standing import FREE, Standing, barred, behind, entering
+from app.services.core.choice.standing import FREE, Standing, Word, barred, behind, entering
 from app.services.core.prompt.contexts import context_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
+    from app.services.core.choice.aliases import AliasRoutes, Target
     from app.services.core.choice.plan import Plan
     from app.services.core.choice.snapshot import Candidate, Route, Snapshot
     from app.services.core.live.board import Board
@@ -28,104 +32,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Explanation", "Place", "explain"]
 
-DRAWS: Final = 1024
 FEWEST_DRAWS: Final = 64
+DRAWS: Final = 1024
+"""How often the plan is asked: shares are right to about two percent."""
 _DRAWS_BY_SERVERS: Final = 50_000
 """Of a thousand servers a few dozen draws are taken: somebody else waits for the event loop meanwhile."""
-"""How often the plan is asked: shares are right to about two percent."""
-_SHORT_ID: Final = 8
-_NAMED: Final = 3
-_REASONS: Final = {
-    "only": "it is the only one that has the model",
-    "session": "this session ran there before",
-    "prefix": "it has the beginning of this prompt in its cache",
-    "placed": "it has the least to do to read this prompt, and keeps its beginning for what follows",
-    "roomy": "others have a context that is too short, or may be",
-    "loaded": "the model is in memory there",
-    "drawn": "servers are drawn by weight, and of two the less busy one is taken",
-}
-_FATES: Final = {
-    "queue": "The next request waits for a place: every server that could take it is full or asked to be left alone.",
-    "await": "The next request waits, for none can serve it now. If that lasts, it hears:",
-    "refuse": "The next request is refused:",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """How one server stands with the next request.
-
-    Attributes:
-        server_id: which one.
-        takes: whether the next request may go there.
-        share: of the next requests, 0.0 to 1.0.
-        word: what speaks against it, one of ``standing.Word``; empty if nothing does.
-        why: the same in words; empty if nothing does.
-        in_flight: the gateway's requests there.
-        foreign: what its engine counts beyond them, as far as that is still believed.
-        places: how many it computes at once; by its owner's bound or its own word, else a usual number.
-        cap: how many may be in flight; None for any number.
-        priority: the higher, the sooner.
-        weight: its share among equals.
-        ramp: how much of the weight counts, up to 1.0: less while it comes back.
-        warm: whether the model is in its memory.
-        context_length: in tokens; None if unknown.
-        home: why the request belongs there (``session``, ``prefix``); empty if it does not.
-    """
-
-    server_id: str
-    takes: bool
-    share: float
-    word: str
-    why: str
-    in_flight: int
-    foreign: float
-    places: int
-    cap: int | None
-    priority: int
-    weight: float
-    ramp: float
-    warm: bool
-    context_length: int | None
-    home: str
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """Where the next request for a model would go.
-
-    Attributes:
-        model: as clients name it.
-        verdict: ``forward``, ``queue``, ``await`` or ``refuse``, as the plan decides.
-        why: why the server is taken that is taken most, as ``plan.Forward`` tells; else empty.
-        message: what the client is told at the end where nobody takes it.
-        servers: every server of the model, those first that are taken first.
-    """
-
-    model: str
-    verdict: str
-    why: str
-    message: str
-    servers: tuple[Place, ...]
-
-    def sentence(self) -> str:
-        """Say in a sentence or two what becomes of the next request."""
-        if self.verdict != "forward":
-            return " ".join(part for part in (_FATES[self.verdict], self.message) if part)
-        taken = [place for place in self.servers if place.share > 0.0]
-        alone = len(taken) == 1
-        names = [place.server_id[:_SHORT_ID] + ("" if alone else f" ({place.share:.0%})") for place in taken]
-        shown = " or ".join(names[:_NAMED])
-        more = f" or one of {len(names) - _NAMED} others" if len(names) > _NAMED else ""
-        reason = _REASONS.get(self.why, self.why)
-        if alone and self.why == "drawn":
-            reason = "it is the least busy of those that may be taken"
-        return f"The next request goes to {shown}{more}, because {reason}."
-
-    def as_dict(self) -> dict[str, Any]:
-        """All of it as JSON takes it."""
-        told = asdict(self)
-        return {**told, "servers": list(told["servers"]), "sentence": self.sentence()}
 
 
 def explain(
@@ -135,6 +46,7 @@ def explain(
     now: float,
     demand: Demand | None = None,
     tried: Collection[str] = (),
+    draw: Callable[[], float] | None = None,
 ) -> Explanation:
     """Say where a request would go now, and why not elsewhere. Changes nothing.
 
@@ -145,27 +57,120 @@ def explain(
         now: monotonic seconds.
         demand: what the request asks for; None for a short one without a session.
         tried: ids of servers that it was sent to already.
+        draw: what draws among the targets of an alias; None for chance.
 
     Raises:
-        ModelNotFound: no server has such a model.
+        ModelNotFound: no server has such a model, or any that the alias leads to.
     """
+    ways = _ways(model, snapshot, demand, draw)
+    board = _copied(board)
+    drawn, verdict = _asked(ways, snapshot, board, now, demand, tried)
+    total = sum(each.servers.total() for each in drawn.values())
+    places = [
+        place
+        for name, route in ways.routes.items()
+        for place in _Scene(board, now, demand, tried, drawn[name], model_of(name), total).places(route)
+    ]
+    return Explanation(
+        model=model,
+        verdict=_name(verdict),
+        why=_most(sum((each.reasons for each in drawn.values()), Counter())),
+        message=_message(verdict),
+        servers=tuple(sorted(places, key=_rank)),
+        leads=ways.leads({name: each.servers.total() / max(total, 1) for name, each in drawn.items()}),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """How often each server of a route was taken, and why."""
+
+    servers: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+
+
+def _asked(
+    ways: _Ways, snapshot: Snapshot, board: Board, now: float, demand: Demand | None, tried: Collection[str]
+) -> tuple[dict[str, _Drawn], Plan]:
+    """Ask the plan many times; return who was taken, by the names of the routes, and the last verdict."""
+    drawn = {name: _Drawn() for name in ways.routes}
+    random, verdict = _random_numbers(), ways.refusal
+    for _draw in range(_draws(ways.routes.values())):
+        found = plan_along(ways.names(random), snapshot, board, tried, now, random, demand=demand)
+        if found is None:
+            break
+        name, verdict = found
+        if not isinstance(verdict, Forward):
+            break
+        drawn[name].servers[verdict.candidate.server.id] += 1
+        drawn[name].reasons[why_taken(verdict, demand)] += 1
+    return drawn, verdict
+
+
+class _Ways:
+    """The one route of a model."""
+
+    refusal: Plan = Queue()
+
+    def __init__(self, routes: dict[str, Route]) -> None:
+        self.routes = routes
+
+    def names(self, _random: Callable[[], float]) -> tuple[str, ...]:
+        """Name the routes that the next request tries."""
+        return tuple(self.routes)
+
+    def leads(self, _shares: Mapping[str, float]) -> tuple[Leading, ...]:
+        """Tell of the models that an alias leads to, by the share of requests that goes by each route."""
+        return ()
+
+
+class _AliasWays(_Ways):
+    """The routes of an alias."""
+
+    def __init__(
+        self, known: AliasRoutes, snapshot: Snapshot, demand: Demand | None, draw: Callable[[], float] | None
+    ) -> None:
+        alias = known.alias
+        inner = ((branch.name, snapshot.inner.get(branch.name)) for branch in (*alias.branches, *alias.spare))
+        super().__init__({name: route for name, route in inner if route is not None})
+        self._known, self._models, self._draw = known, snapshot.routes, draw
+        self._need = 0 if demand is None else demand.prompt_tokens + demand.answer_tokens
+        if not self.routes:
+            raise leads_nowhere(alias, snapshot)
+        self.refusal = Refuse(leads_nowhere(alias, snapshot, self._need))
+
+    def names(self, random: Callable[[], float]) -> tuple[str, ...]:
+        return lead(self._known, self._need, self._draw or random, self._models)
+
+    def leads(self, shares: Mapping[str, float]) -> tuple[Leading, ...]:
+        alias, told = self._known.alias, dict(shares)
+        return tuple(
+            self._leading(branch.target, told.pop(branch.name, 0.0), is_fallback=is_fallback)
+            for branches, is_fallback in ((alias.branches, False), (alias.spare, True))
+            for branch in branches
+        )
+
+    def _leading(self, target: Target, share: float, *, is_fallback: bool) -> Leading:
+        route = self._models.get(target.model)
+        return Leading(
+            model=target.model,
+            fallback=is_fallback,
+            weight=target.weight,
+            bounds=target.bounds,
+            takes=route is not None and target.takes(self._need),
+            share=share,
+            healthy_servers=0 if route is None else len(route.ready),
+        )
+
+
+def _ways(model: str, snapshot: Snapshot, demand: Demand | None, draw: Callable[[], float] | None) -> _Ways:
+    known = snapshot.aliases.get(model)
+    if known is not None:
+        return _AliasWays(known, snapshot, demand, draw)
     route = snapshot.routes.get(model)
     if route is None:
         raise unknown_model(model, snapshot)
-    board = _copied(board)
-    drawn: Counter[str] = Counter()
-    reasons: Counter[str] = Counter()
-    random, verdict = _random_numbers(), _QUEUE
-    for _draw in range(_draws(route)):
-        verdict = plan(model, snapshot, board, tried, now, random, demand=demand)
-        if not isinstance(verdict, Forward):
-            break
-        drawn[verdict.candidate.server.id] += 1
-        reasons[why_taken(verdict, demand)] += 1
-    why = reasons.most_common(1)[0][0] if reasons else ""
-    scene = _Scene(board, now, demand, tried, drawn, why)
-    places = scene.places((*route.ready, *route.standby, *route.down, *route.held))
-    return Explanation(model, _name(verdict), why, _message(verdict), places)
+    return _Ways({model: route})
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,25 +181,27 @@ class _Scene:
     now: float
     demand: Demand | None
     tried: Collection[str]
-    drawn: Counter[str]
-    why: str
+    drawn: _Drawn
+    model: str
+    total: int
 
-    def places(self, candidates: Sequence[Candidate]) -> tuple[Place, ...]:
-        """Look at every server; those that are taken first come first."""
+    def places(self, route: Route) -> list[Place]:
+        """Look at every server of a route."""
+        candidates = (*route.ready, *route.standby, *route.down, *route.held)
         by_id = {candidate.server.id: candidate for candidate in candidates}
-        top = self.drawn.most_common(1)
+        top = self.drawn.servers.most_common(1)
         best = by_id[top[0][0]] if top else None
-        places = [self._place(candidate, best) for candidate in candidates]
-        return tuple(sorted(places, key=lambda place: (-place.share, not place.takes, -place.priority)))
+        return [self._place(candidate, best) for candidate in candidates]
 
     def _place(self, candidate: Candidate, best: Candidate | None) -> Place:
         server, now = candidate.server, self.now
         lane = self.board.lane(server.id)
-        share = self.drawn[server.id] / self.drawn.total() if self.drawn else 0.0
+        share = self.drawn.servers[server.id] / self.total if self.total else 0.0
         standing = self._standing(candidate, best)
         home = home_at(server.id, self.demand)
         return Place(
             server_id=server.id,
+            model=self.model,
             takes=best is not None and not standing.is_left_out,
             share=share,
             word=str(standing.word),
@@ -215,20 +222,32 @@ class _Scene:
         """What speaks against a server. Against one that was drawn nothing does, but that it may still be loading."""
         server_id = candidate.server.id
         lane = self.board.lane(server_id)
-        if self.drawn[server_id]:
+        if self.drawn.servers[server_id]:
             return entering(candidate, lane, self.now) or FREE
         standing = barred(candidate, lane, self.now, self.demand, self.tried)
-        if standing.word or best is None:
+        if standing.word:
             return standing
-        return behind(candidate, best, lane, self.now, self.demand, self.why)
+        if best is None:
+            return _LED_ELSEWHERE if self.total else standing
+        return behind(candidate, best, lane, self.now, self.demand, _most(self.drawn.reasons))
 
 
-_QUEUE: Final[Plan] = Queue()
+_LED_ELSEWHERE: Final = Standing(Word.ELSEWHERE, "the alias leads to another model now")
 
 
-def _draws(route: Route) -> int:
+def _rank(place: Place) -> tuple[float, bool, int]:
+    """Those that are taken first come first."""
+    return -place.share, not place.takes, -place.priority
+
+
+def _most(counted: Counter[str]) -> str:
+    """What was counted most; empty if nothing was."""
+    return counted.most_common(1)[0][0] if counted else ""
+
+
+def _draws(routes: Iterable[Route]) -> int:
     """How many requests are made up: of a large pool fewer, as each takes longer."""
-    servers = max(len(route.ready) + len(route.standby), 1)
+    servers = max(sum(len(route.ready) + len(route.standby) for route in routes), 1)
     return max(FEWEST_DRAWS, min(DRAWS, _DRAWS_BY_SERVERS // servers))
 
 

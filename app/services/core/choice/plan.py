@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Await", "Forward", "Plan", "Queue", "Refuse", "plan", "unknown_model"]
 
-_NAMES_SHOWN = 20
 _PATIENCE_SECONDS = 2.0
 _DRAWS_FOR_ROOM = 4
 _QUEUE = Queue()
@@ -63,7 +62,7 @@ def plan(
     """Decide on one attempt of one request; arguments as for ``balancing.choose``.
 
     Args:
-        model: the name that the client asked for.
+        model: the name of the route: what the client asked for, or one that an alias leads to.
         snapshot: the registry.
         board: the live figures. Where a model is being loaded, and who waits for its turn, is noted there.
         tried: ids of servers that this request has been to already.
@@ -73,7 +72,7 @@ def plan(
             do. A group is looked at when all before it have nobody to take. None: all of them will do.
         demand: what the request asks of a server; not looked at beside ``select``, which knows better.
     """
-    route = snapshot.routes.get(model)
+    route = snapshot.routes.get(model) or snapshot.inner.get(model)
     if route is None:
         return Refuse(unknown_model(model, snapshot))
     if select is None:
@@ -95,10 +94,7 @@ def plan(
 
 def unknown_model(model: str, snapshot: Snapshot) -> ModelNotFound:
     """The 404 for a name that no registered server has; it lists those that exist."""
-    names = list(snapshot.routes)
-    shown = ", ".join(names[:_NAMES_SHOWN]) or "none yet: register a server with POST /admin/register"
-    more = f" and {len(names) - _NAMES_SHOWN} more, see GET /v1/models" if len(names) > _NAMES_SHOWN else ""
-    return ModelNotFound(f"Model '{model[:200]}' not found. Available: {shown}{more}.", param="model")
+    return ModelNotFound(f"Model '{model[:200]}' not found. Available: {snapshot.available()}.", param="model")
 
 
 # -- without a look at all of them

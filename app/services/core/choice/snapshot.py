@@ -7,20 +7,26 @@ never waits for a lock, a framework or a database. What a choice would have to s
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from app.services.core.choice.aliases import AliasRoutes
 from app.services.core.choice.classes import families, merged
+from app.services.core.choice.inner_routes import InnerRoutes
 from app.services.core.choice.places import places_of, strength_of
 from app.services.core.choice.tiers import NO_TIER, Tier, even, first_tier, roomy_tiers
+from app.services.core.people.principal import Trust
 from app.services.core.prompt.contexts import expected_context
 from app.services.core.types import HealthStatus, ModelEntry, Server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
+    from app.services.core.choice.aliases import Alias
     from app.services.core.choice.classes import ModelClass
 
-__all__ = ["EMPTY", "Candidate", "Route", "Snapshot", "build_snapshot", "recovered"]
+__all__ = ["EMPTY", "Candidate", "Route", "Snapshot", "build_snapshot", "cut_route", "recovered"]
+
+_NAMES_SHOWN: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,17 @@ class Candidate:
         places = places_of(self.server)
         object.__setattr__(self, "places", places)
         object.__setattr__(self, "strength", strength_of(self.server, places))
+
+    def called(self, model: ModelEntry) -> Candidate:
+        """Return the same server under another entry of the same model; nothing is worked out anew."""
+        made = object.__new__(Candidate)
+        put = object.__setattr__
+        put(made, "server", self.server)
+        put(made, "model", model)
+        put(made, "warm", self.warm)
+        put(made, "places", self.places)
+        put(made, "strength", self.strength)
+        return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,26 +102,58 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The registry at one moment: servers by id, routes by model name (sorted)."""
+    """The registry at one moment: servers by id, routes by model name (sorted).
+
+    ``is_open`` says that every server is trusted and shared with everyone: any request may use any of them.
+    ``aliases`` are those that the operator made, by name (sorted); ``inner`` the routes that they lead to, by names
+    that no client can ask for (``aliases.inner_name``). An alias goes before a model that bears its name.
+    """
 
     servers: Mapping[str, Server]
     routes: Mapping[str, Route]
+    is_open: bool = True
+    inner: Mapping[str, Route] = field(default_factory=dict, compare=False)
+    aliases: Mapping[str, AliasRoutes] = field(default_factory=dict)
 
     @property
     def healthy_servers(self) -> int:
         """How many servers passed their last checks."""
         return sum(server.health is HealthStatus.HEALTHY for server in self.servers.values())
 
+    @property
+    def names(self) -> list[str]:
+        """All that may be asked for, sorted: models, and aliases that lead to one."""
+        if not self.aliases:
+            return list(self.routes)
+        led = {
+            name for name, known in self.aliases.items() if any(model in self.routes for model in known.alias.models)
+        }
+        return sorted(led.union(name for name in self.routes if name not in self.aliases))
+
+    def route(self, name: str) -> Route | None:
+        """Find the route of a model, or one that an alias leads to, by its inner name."""
+        return self.routes.get(name) or self.inner.get(name)
+
+    def available(self) -> str:
+        """What may be asked for, as errors tell it."""
+        names = self.names
+        shown = ", ".join(names[:_NAMES_SHOWN]) or "none yet: register a server with POST /admin/register"
+        more = f" and {len(names) - _NAMES_SHOWN} more, see GET /v1/models" if len(names) > _NAMES_SHOWN else ""
+        return f"{shown}{more}"
+
 
 EMPTY = Snapshot({}, {})
 
 
-def build_snapshot(servers: Iterable[Server], classes: Iterable[ModelClass] = ()) -> Snapshot:
+def build_snapshot(
+    servers: Iterable[Server], classes: Iterable[ModelClass] = (), aliases: Iterable[Alias] = ()
+) -> Snapshot:
     """Freeze the registry. Servers whose last check missed a model are left out of that model's route at once.
 
     Args:
         servers: all that are registered.
         classes: what the operator confirmed of models with many names.
+        aliases: the names that the operator made to stand for models.
     """
     by_id = {server.id: server for server in servers}
     by_model: dict[str, list[Candidate]] = {}
@@ -112,8 +161,30 @@ def build_snapshot(servers: Iterable[Server], classes: Iterable[ModelClass] = ()
         for model in server.models:
             by_model.setdefault(model.name, []).append(_candidate(server, model))
     classes = tuple(classes)
-    routes, family = merged(by_model, classes), families(classes)
-    return Snapshot(by_id, {name: _route(name, routes[name], family.get(name, name)) for name in sorted(routes)})
+    candidates, family = merged(by_model, classes), families(classes)
+    routes = {name: _route(name, candidates[name], family.get(name, name)) for name in sorted(candidates)}
+    named = {alias.name: AliasRoutes(alias, routes) for alias in sorted(aliases, key=lambda alias: alias.name)}
+    return Snapshot(
+        by_id,
+        routes,
+        all(server.trust is Trust.TRUSTED and server.share == "everyone" for server in by_id.values()),
+        InnerRoutes(named, routes),
+        named,
+    )
+
+
+def cut_route(route: Route, keeps: Callable[[Server], bool]) -> Route | None:
+    """Build a route anew from only those servers that pass; the same route where all do, None where none does.
+
+    Args:
+        route: of a model.
+        keeps: whether a server may stay, whatever its state.
+    """
+    candidates = [*route.ready, *route.standby, *route.down, *route.held]
+    kept = [candidate for candidate in candidates if keeps(candidate.server)]
+    if len(kept) == len(candidates):
+        return route
+    return _route(route.name, kept, route.family) if kept else None
 
 
 def recovered(before: Snapshot, after: Snapshot) -> list[str]:

@@ -17,6 +17,7 @@ __all__ = [
     "ListModels",
     "OneModel",
     "Preflight",
+    "is_account",
     "match",
 ]
 
@@ -30,6 +31,12 @@ STREAMING_PATHS = INFERENCE_PATHS - {"/v1/embeddings"}
 """Those whose answers may come as events."""
 
 _MODELS = "/v1/models"
+_USAGE = b"/v1/usage"
+
+
+def is_account(target: bytes) -> bool:
+    """Whether a request's target is a key's own account: no business of the data plane's, for it takes the database."""
+    return target.startswith(_USAGE) and target[len(_USAGE) : len(_USAGE) + 1] in (b"", b"?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +91,7 @@ def match(method: bytes, path: str) -> Surface:
             name = path[len(_MODELS) + 1 :]
             return OneModel(_unquoted(name)) if name else _LIST
         return _other(method, b"GET, HEAD, OPTIONS", path)
-    available = ", ".join(sorted((*INFERENCE_PATHS, _MODELS)))
+    available = ", ".join(sorted((*INFERENCE_PATHS, _MODELS, _USAGE.decode())))
     raise NotFound(f"There is no {path[:200]}. Available: {available}.", code="unknown_path")
 
 

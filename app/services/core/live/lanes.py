@@ -157,7 +157,7 @@ class Lane:
 
     def failed(
         self, failure: Failure, now: float, random: Callable[[], float], taken_at: float, *, begun: bool = False
-    ) -> None:
+    ) -> int:
         """Note a failure that is the server's: look elsewhere first for a while, longer after each in a row.
 
         Args:
@@ -166,12 +166,16 @@ class Lane:
             random: uniform floats in [0, 1), for the length of an ejection.
             taken_at: the ``now`` of the request's ``take``.
             begun: whether a good answer had begun.
+
+        Returns:
+            How many answers in a row were no good, where that made the breaker turn away from it just now; else 0.
         """
-        signal = _BEFORE.get(failure)
+        signal, before, failures = _BEFORE.get(failure), self.breaker, 0
         if signal is not None and self._tell(Signal.CUT if begun else signal, now, taken_at, random):
             self.ejections += 1
             self.failures_in_a_row = 0
             self.suspect_until = 0.0  # the breaker decides from here on
+            failures = before.failures + before.cuts + 1
         elif (
             now >= self.suspect_until and self.breaker.phase is Phase.CLOSED
         ):  # those lost to one crash are one failure
@@ -181,6 +185,7 @@ class Lane:
             self.suspect_until = now + min(doubled, _SUSPECT_LONGEST_SECONDS)
         self._uneasy = True
         self._fold()
+        return failures
 
     def cool(self, now: float, seconds: float) -> None:
         """Honour a server's own Retry-After, for at most five minutes."""

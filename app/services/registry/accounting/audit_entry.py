@@ -87,8 +87,8 @@ def entry(
 
 async def append(connection: AsyncConnection, *entries: AuditEntry) -> None:
     """Write lines of the audit in the transaction of ``connection``."""
-    for line in entries:
-        row = {
+    rows = [
+        {
             "at": line.at,
             "actor_id": line.actor_id,
             "actor_name": storable(line.actor_name),
@@ -101,4 +101,7 @@ async def append(connection: AsyncConnection, *entries: AuditEntry) -> None:
             "before": None if line.before is None else dict(line.before),
             "after": None if line.after is None else dict(line.after),
         }
-        await connection.execute(sa.insert(audit_log).values(row))
+        for line in entries
+    ]
+    if rows:
+        await connection.execute(sa.insert(audit_log), rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 from openai.types import Model
 
 from app.services.core.answer.answers import client_error, model_object, models_list
-from app.services.core.choice.snapshot import build_snapshot
+from app.services.core.choice.aliases import Alias, Target
+from app.services.core.choice.snapshot import Snapshot, build_snapshot
+from app.services.core.errors import ModelNotFound
 from app.services.core.types import Endpoint, HealthStatus, ModelEntry, Server
 
 DEFAULT = "The model server refused the request with status 400."
@@ -226,7 +229,7 @@ def test_lists_models_as_openai_does() -> None:
 
 
 def test_says_what_the_pool_knows_of_a_model() -> None:
-    assert model_object(SNAPSHOT.routes["meta/llama"]) == {
+    assert model_object(SNAPSHOT, "meta/llama") == {
         "id": "meta/llama",
         "object": "model",
         "created": 0,
@@ -235,10 +238,79 @@ def test_says_what_the_pool_knows_of_a_model() -> None:
         "healthy_servers": 1,
         "context_length": 8192,
     }
-    assert model_object(SNAPSHOT.routes["qwen"])["context_length"] is None
+    assert model_object(SNAPSHOT, "qwen")["context_length"] is None
 
 
-def test_lists_only_the_models_named_and_known() -> None:
+@pytest.mark.parametrize("name", ["gpt", "fast", "fast\nqwen", ""])
+def test_what_is_not_there_is_told_with_what_is(name: str) -> None:
+    with pytest.raises(ModelNotFound, match=r"Available: meta/llama, qwen\."):
+        model_object(SNAPSHOT, name)
+
+
+def test_lists_only_the_models_that_are_allowed() -> None:
     listed = msgspec.json.decode(models_list(SNAPSHOT, ["qwen", "unknown"]))
     assert [entry["id"] for entry in listed["data"]] == ["qwen"]
     assert json.loads(models_list(build_snapshot([]))) == {"object": "list", "data": []}
+
+
+FLEET = [
+    server("one", ModelEntry("llama", "a", 4096), ModelEntry("qwen", "b", 32_768)),
+    server("two", ModelEntry("llama", "c", 8192), health=HealthStatus.UNHEALTHY),
+    server("three", ModelEntry("mistral", "d")),
+]
+
+
+def aliased(*aliases: Alias) -> Snapshot:
+    return build_snapshot(FLEET, (), aliases)
+
+
+def test_an_alias_is_listed_as_a_model_over_all_the_servers_that_it_leads_to() -> None:
+    snapshot = aliased(Alias("fast", (Target("qwen"), Target("llama")), (Target("mistral"), Target("gone"))))
+    listed = json.loads(models_list(snapshot))["data"]
+    assert [entry["id"] for entry in listed] == ["fast", "llama", "mistral", "qwen"]
+    assert (
+        listed[0]
+        == model_object(snapshot, "fast")
+        == {
+            "id": "fast",
+            "object": "model",
+            "created": 0,
+            "owned_by": "multiverse",
+            "servers": 3,
+            "healthy_servers": 2,
+            "context_length": 32_768,
+            "alias_for": ["qwen", "llama", "mistral", "gone"],
+        }
+    )
+    assert Model.model_validate(listed[0]).id == "fast"
+    assert "\\n" not in models_list(snapshot).decode()
+    assert [entry["id"] for entry in json.loads(models_list(snapshot, {"fast"}))["data"]] == ["fast"]
+
+
+@pytest.mark.parametrize(("most", "length"), [(1000, 8192), (20_000, 20_000), (None, 32_768), (99_999, 32_768)])
+def test_an_alias_has_the_context_that_its_bounds_leave(most: int | None, length: int) -> None:
+    alias = Alias("fast", (Target("qwen", max_context_tokens=most), Target("llama")))
+    assert model_object(aliased(alias), "fast")["context_length"] == length
+    assert model_object(aliased(Alias("fast", (Target("mistral"),))), "fast")["context_length"] is None
+
+
+def test_an_alias_that_leads_to_nothing_is_not_listed_and_says_why() -> None:
+    snapshot = aliased(Alias("lost", (Target("gone"),)))
+    assert b"lost" not in models_list(snapshot)
+    with pytest.raises(ModelNotFound, match="Alias 'lost' leads to gone, which no registered server has"):
+        model_object(snapshot, "lost")
+
+
+def test_an_alias_hides_a_model_of_its_name() -> None:
+    snapshot = aliased(Alias("qwen", (Target("llama"),)))
+    listed = json.loads(models_list(snapshot))["data"]
+    assert [entry["id"] for entry in listed] == ["llama", "mistral", "qwen"]
+    assert listed[-1]["alias_for"] == ["llama"]
+
+
+def test_what_a_request_does_not_see_does_not_count() -> None:
+    snapshot = aliased(Alias("fast", (Target("qwen"), Target("llama"))))
+    seen = replace(snapshot, routes={"llama": snapshot.routes["llama"]})
+    assert model_object(seen, "fast")["servers"] == 2
+    with pytest.raises(ModelNotFound):
+        model_object(replace(snapshot, routes={}), "fast")

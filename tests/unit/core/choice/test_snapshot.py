@@ -6,8 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.services.core.choice import inner_routes
+from app.services.core.choice.aliases import Alias, Target
 from app.services.core.choice.classes import ModelClass
-from app.services.core.choice.snapshot import EMPTY, Candidate, Route, build_snapshot, recovered
+from app.services.core.choice.snapshot import EMPTY, Candidate, Route, build_snapshot, cut_route, recovered
+from app.services.core.people.principal import Trust
 from app.services.core.types import Endpoint, HealthStatus, ModelEntry, Server
 
 LLAMA = ModelEntry("llama", "meta/llama", 4096)
@@ -251,3 +254,115 @@ def test_every_server_stands_in_its_route_at_most_once(servers: list[Server]) ->
             assert ranks == sorted(ranks, reverse=True)
         assert set(route.by_id) == set(ids(route.ready))
         assert route.tier.members == route.ready[: len(route.tier.members)]
+
+
+# -- what a request may use
+
+
+def test_a_snapshot_is_open_where_every_server_is_trusted_and_shared_with_everyone() -> None:
+    assert build_snapshot([]).is_open
+    assert build_snapshot([server("a"), server("b", paused=True)]).is_open
+    assert not build_snapshot([server("a"), server("b", trust=Trust.PUBLIC)]).is_open
+    assert not build_snapshot([server("a"), server("b", share="group")]).is_open
+
+
+def test_a_route_is_cut_to_the_servers_that_pass() -> None:
+    down, unknown = HealthStatus.UNHEALTHY, HealthStatus.UNKNOWN
+    states = {"ready": {}, "down": {"health": down}, "standby": {"health": unknown}, "held": {"paused": True}}
+    servers = [server(f"{kept}-{state}", **members) for state, members in states.items() for kept in ("in", "out")]
+    route = cut_route(route_of(*servers), lambda each: each.id.startswith("in"))
+    assert route is not None
+    groups = {"ready": route.ready, "standby": route.standby, "down": route.down, "held": route.held}
+    assert {name: ids(group) for name, group in groups.items()} == {name: [f"in-{name}"] for name in groups}
+    assert (route.registered, route.name, route.family, route.why) == (4, "llama", "llama", "only")
+
+
+def test_where_all_pass_the_route_stays_and_where_none_does_there_is_none() -> None:
+    route = route_of(server("a"), server("b", paused=True))
+    assert cut_route(route, lambda _server: True) is route
+    assert cut_route(route, lambda _server: False) is None
+
+
+# -- aliases
+
+FAST = Alias("fast", (Target("llama", 3.0), Target("qwen")), (Target("gone"),))
+
+
+def test_an_alias_has_a_route_for_each_model_that_is_there_and_none_of_them_is_a_models() -> None:
+    snapshot = build_snapshot([server("one", LLAMA, QWEN)], (), [FAST, Alias("also", (Target("qwen"),))])
+    assert list(snapshot.routes) == ["llama", "qwen"]
+    assert list(snapshot.aliases) == ["also", "fast"]
+    assert set(snapshot.inner) == {"fast\nllama", "fast\nqwen", "also\nqwen"}
+    assert len(snapshot.inner) == 3
+    assert snapshot.names == ["also", "fast", "llama", "qwen"]
+    assert snapshot.route("llama") is snapshot.routes["llama"]
+    assert snapshot.route("fast\nllama") is snapshot.inner["fast\nllama"]
+    for unknown in ("fast", "fast\ngone", "also\nllama", "other\nllama", "\nllama", "fast\n", "fast\nllama\n", ""):
+        assert snapshot.route(unknown) is None
+
+
+def test_an_alias_goes_before_a_model_of_its_name_and_is_named_once() -> None:
+    snapshot = build_snapshot([server("one", LLAMA, QWEN)], (), [Alias("qwen", (Target("llama"),))])
+    assert snapshot.names == ["llama", "qwen"]
+    assert ids(snapshot.inner["qwen\nllama"].ready) == ["one"]
+    assert snapshot.inner["qwen\nllama"].ready[0].model.upstream_name == "meta/llama"
+
+
+def test_an_alias_that_leads_to_nothing_is_not_named() -> None:
+    snapshot = build_snapshot([server("one")], (), [Alias("lost", (Target("gone"),))])
+    assert snapshot.names == ["llama"]
+    assert snapshot.available() == "llama"
+    assert "register a server" in build_snapshot([]).available()
+
+
+def test_an_alias_of_a_class_leads_to_all_of_its_servers() -> None:
+    servers = [server("a"), server("b", ModelEntry("llama-8b", "llama:8b"))]
+    classes = [ModelClass("any-llama", frozenset({"llama", "llama-8b"}))]
+    route = build_snapshot(servers, classes, [Alias("fast", (Target("any-llama"),))]).inner["fast\nany-llama"]
+    assert set(ids(route.ready)) == {"a", "b"}
+    assert route.family == "any-llama"
+
+
+def test_so_many_candidates_are_kept_and_no_more(monkeypatch) -> None:
+    monkeypatch.setattr(inner_routes, "_MOST_CANDIDATES", 3)
+    snapshot = build_snapshot([server("a", LLAMA, QWEN), server("b", LLAMA)], (), [FAST])
+    llama = snapshot.inner["fast\nllama"]
+    assert snapshot.inner["fast\nllama"] is llama
+    qwen = snapshot.inner["fast\nqwen"]
+    assert snapshot.inner["fast\nllama"] is llama
+    other = build_snapshot([server("a", LLAMA, QWEN), server("b", LLAMA), server("c", QWEN)], (), [FAST])
+    first = other.inner["fast\nllama"]
+    assert other.inner["fast\nqwen"] is other.inner["fast\nqwen"]
+    assert other.inner["fast\nllama"] is not first
+    assert other.inner["fast\nllama"] == first
+    assert qwen is snapshot.inner["fast\nqwen"]
+
+
+@given(SERVERS)
+def test_an_aliases_route_is_the_models_own_but_for_the_name(servers: list[Server]) -> None:
+    snapshot = build_snapshot(servers, (), [FAST])
+    assert list(snapshot.routes) == sorted({single.models[0].name for single in snapshot.servers.values()})
+    assert {name.rpartition("\n")[2] for name in snapshot.inner} == set(snapshot.routes)
+    for name, route in snapshot.inner.items():
+        own = snapshot.routes[name.rpartition("\n")[2]]
+        assert (route.name, route.family) == ("fast", own.name)
+        assert {candidate.model.name for candidate in candidates_of(route)} <= {"fast"}
+        assert as_if_called(route, own.name) == own
+        assert all(route.by_id[candidate.server.id] is candidate for candidate in route.ready)
+        assert [id(candidate) for candidate in route.tier.members] == [
+            id(candidate) for candidate in route.ready[: len(route.tier.members)]
+        ]
+        assert [tier is route.tier for _length, tier in route.roomy or ()] == [
+            tier is own.tier for _length, tier in own.roomy or ()
+        ]
+        for mine, theirs in zip(candidates_of(route), candidates_of(own), strict=True):
+            assert (mine.places, mine.strength) == (theirs.places, theirs.strength)
+
+
+def candidates_of(route: Route) -> list[Candidate]:
+    return [*route.ready, *route.standby, *route.down, *route.held]
+
+
+def as_if_called(route: Route, name: str) -> Route:
+    """The same route with every name put back."""
+    return inner_routes.renamed_route(route, name)

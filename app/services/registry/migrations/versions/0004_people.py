@@ -21,6 +21,11 @@ END""",
 BEGIN
 SELECT RAISE(ABORT, 'the audit log is append-only');
 END""",
+    """CREATE TRIGGER audit_log_no_replace BEFORE INSERT ON audit_log
+WHEN EXISTS (SELECT 1 FROM audit_log WHERE id = NEW.id)
+BEGIN
+SELECT RAISE(ABORT, 'the audit log is append-only');
+END""",
 )
 
 
@@ -174,6 +179,7 @@ def _create_accounts() -> None:
         sa.PrimaryKeyConstraint(
             "hour", "key_id", "person", "group_id", "model", "server_id", "owner", name="pk_usage_hours"
         ),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "audit_log",

@@ -1,0 +1,1 @@
+"""Who waits, whose turn is it, and how long will it take?"""
