@@ -21,6 +21,7 @@ from app.services.registry.accounting.usage_spool import UsageSpool
 from app.services.registry.accounting.usage_store import UsageStore
 from app.services.registry.people.invites import Invites
 from app.services.registry.people.keys import Keys
+from app.services.registry.people.records import KeyState
 from app.services.registry.people.store import PeopleStore
 from app.utils.logger import get_logger
 
@@ -124,6 +125,11 @@ class Accounts:
         record = self.keys.records.get(key_id)
         return None if record is None else record.group_id
 
+    def is_good(self, key_id: str) -> bool:
+        """Whether a key opens the gateway now."""
+        record = self.keys.records.get(key_id)
+        return key_id in self._operators or (record is not None and self.keys.state(record) is KeyState.ACTIVE)
+
     # -- what is told
 
     def _changed(self, ring: KeyRing, model_rules: Mapping[str, LimitRule]) -> None:
@@ -131,14 +137,18 @@ class Accounts:
         self._plane.reception.key_ring = ring
         self._plane.admission.gate.model_rules = model_rules
         self._plane.look_at_rules()
+        if self._plane.queued:
+            self._plane.shut_out({principal.key_id for principal in ring.principals.values()})
         self.on_ring(ring)
         self.on_owners()
 
     def _left(self, principal: Principal) -> list[Standing]:
-        """How the limits of a key stand: its own, and those that it shares."""
+        """How the limits of a key stand: its own, those that it shares, and those of models that it may ask for."""
         plane = self._plane
-        rules = plane.admission.rules_of(principal)
-        return plane.admission.gate.left(rules, plane.clock(), plane.wall_clock())
+        gate = plane.admission.gate
+        shared = [rule for model, rule in gate.model_rules.items() if principal.may_ask_for(model)]
+        rules = (*plane.admission.rules_of(principal), *shared)
+        return gate.left(rules, plane.clock(), plane.wall_clock())
 
 
 def _utc_now() -> datetime:

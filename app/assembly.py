@@ -171,7 +171,8 @@ class Services:
             on_change=self._published.ask,
             may_write=lambda: not database.lent,
         )
-        owners = Owners(self._accounts.role_of, self._accounts.group_of)
+        accounts = self._accounts
+        owners = Owners(accounts.role_of, accounts.group_of, accounts.is_good)
         publisher = Publisher(book, self._install, self._facts, owners)
         needs_approval = self._settings.registration_needs_approval
         registry = Registry(repository, inspector, book, publisher, _utc_now, needs_approval=needs_approval)

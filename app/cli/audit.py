@@ -9,18 +9,33 @@ import typer
 from app.cli.connection import GatewayOption, KeyOption, connect
 from app.cli.console import print_json, print_verbatim, stdout_console
 from app.cli.exits import EXIT_CODES_HELP
-from app.cli.usage import span_options
+from app.cli.usage import CsvOption, span_options
 from app.cli.usage_table import audit_table
+from app.services.core.reporting.csv_rows import csv_text
 
 __all__ = ["AUDIT_EPILOG", "audit"]
 
 AUDIT_PATH: Final = "/admin/audit"
 PAGE_LINES: Final = 1000
+COLUMNS: Final = (
+    "id",
+    "at",
+    "actor_id",
+    "actor_name",
+    "client",
+    "request_id",
+    "action",
+    "kind",
+    "object_id",
+    "name",
+    "before",
+    "after",
+)
 AUDIT_EPILOG: Final = f"""\b
 Examples:
   multiverse audit
   multiverse audit --kind key --actor alice --since 7d
-  multiverse audit --lines 5000 --json
+  multiverse audit --lines 5000 --csv > audit.csv
 
 {EXIT_CODES_HELP}"""
 
@@ -41,6 +56,7 @@ def audit(
     gateway: GatewayOption = None,
     key: KeyOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
+    as_csv: CsvOption = False,
 ) -> None:
     """Show who changed what: keys, servers, groups, aliases, settings. Needs an admin key."""
     asked = {"kind": kind, "action": action, "actor": actor, "object": changed}
@@ -57,6 +73,8 @@ def audit(
             params["before"] = page["next_before"]
     if as_json:
         print_json(rows)
+    elif as_csv:
+        print_verbatim(csv_text(COLUMNS, rows).removesuffix("\n"))
     elif rows:
         stdout_console().print(audit_table(rows))
     else:

@@ -32,33 +32,33 @@ Examples:
 {EXIT_CODES_HELP}"""
 
 
+PortOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="PORT", min=0, max=65535, help="Port of the gateway; 0 takes any. Left out: 8000, or the next free one."
+    ),
+]
+ServersOption = Annotated[int, typer.Option(metavar="COUNT", min=1, max=8, help="How many model servers to start.")]
+EnginesOption = Annotated[
+    bool | None,
+    typer.Option("--engines/--no-engines", help="Use the engines that already run here, or don't; asks if left out."),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one line of JSON when ready: base_url, key, model, servers.")
+]
+TimeoutOption = Annotated[
+    float,
+    typer.Option(metavar="SECONDS", min=1, help="Seconds that each step of the start may take, the first answer too."),
+]
+
+
 def demo(
     *,
-    port: Annotated[
-        int | None,
-        typer.Option(
-            metavar="PORT",
-            min=0,
-            max=65535,
-            help="Port of the gateway; 0 takes any. Left out: 8000, or the next free one.",
-        ),
-    ] = None,
-    servers: Annotated[int, typer.Option(metavar="COUNT", min=1, max=8, help="How many model servers to start.")] = 2,
-    engines: Annotated[
-        bool | None,
-        typer.Option(
-            "--engines/--no-engines", help="Use the engines that already run here, or don't; asks if left out."
-        ),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one line of JSON when ready: base_url, key, model, servers.")
-    ] = False,
-    timeout: Annotated[
-        float,
-        typer.Option(
-            metavar="SECONDS", min=1, help="Seconds that each step of the start may take, the first answer too."
-        ),
-    ] = 180,
+    port: PortOption = None,
+    servers: ServersOption = 2,
+    engines: EnginesOption = None,
+    as_json: JsonOption = False,
+    timeout: TimeoutOption = 180,
 ) -> None:
     """Run a gateway with real model servers behind it, and show how to use it. Nothing is left behind at the end."""
     steps = Steps()

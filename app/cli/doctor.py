@@ -177,8 +177,8 @@ def _advice_on_holds(holds: Collection[str], server: str) -> str:
         return f"multiverse servers approve {server}"
     if set(holds) == {"off hours"}:
         return "Nothing to do: its owner lends it at other hours."
-    if set(holds) == {"quarantined"}:
+    if "blocked" in holds:
+        return f"multiverse servers unblock {server} (with an admin key)"
+    if "quarantined" in holds:
         return f"multiverse servers check {server}: a check that passes lets it out."
-    if {"paused", "draining", "off hours"}.issuperset(holds):
-        return f"multiverse servers resume {server}"
-    return "An admin lifts it, by .../unblock of the API."
+    return f"multiverse servers resume {server}"

@@ -155,10 +155,7 @@ def run_gateway(
     """
     bound = bind_listeners(settings.host, settings.port) if sockets is None else sockets
     try:
-        limit = raise_open_file_limit()
         app = _create_app(settings)
-        warn_of_low_limit(limit)
-        quiet_on_console(UVICORN_LOGGER)
         if on_created is not None:
             on_created(app)
         front = StartupWords(app)
@@ -177,10 +174,14 @@ def run_gateway(
 def _create_app(settings: Settings) -> FastAPI:
     from app.main import create_app  # noqa: PLC0415 - the module makes an app of its own for uvicorn's sake
 
+    limit = raise_open_file_limit()
     try:
-        return create_app(settings)
+        app = create_app(settings)
     except EXPECTED_FAILURES as error:
         raise _start_failed(settings, error) from error
+    warn_of_low_limit(limit)  # only now is there a log
+    quiet_on_console(UVICORN_LOGGER)
+    return app
 
 
 def _make_server(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final
 from urllib.parse import quote
@@ -11,22 +12,10 @@ import typer
 from app.cli.connection import GatewayOption, KeyOption, connect
 from app.cli.console import confirm, print_json, print_verbatim, stdout_console
 from app.cli.exits import EXIT_CODES_HELP, CommandFailed, ExitCode
-from app.cli.key_options import (
-    MAX_LIMIT,
-    ConcurrencyOption,
-    DayTokensOption,
-    JsonOption,
-    MinuteTokensOption,
-    ModelsOption,
-    MonthTokensOption,
-    ReachOption,
-    RequestsOption,
-    WeightOption,
-    YesOption,
-    given,
-    limits_given,
-)
+from app.cli.key_options import JsonOption, YesOption, given
 from app.cli.key_table import GROUPS_PATH, fetch_groups, fetch_keys, find_group, group_details, group_table
+from app.cli.key_terms import GROUP_OPTIONS, beside_other_limits, terms_of
+from app.cli.option_sets import taking
 
 __all__ = ["groups_app"]
 
@@ -34,6 +23,7 @@ CREATE_EPILOG: Final = f"""\b
 Examples:
   multiverse groups create physics-101 --model llama-3-8b --person-requests-per-minute 20
   multiverse groups create gpu-lab --description "Room 12" --tokens-per-day 5000000
+  multiverse groups create course --model-limit llama-3-70b:concurrency=4
 
 {EXIT_CODES_HELP}"""
 CHANGE_EPILOG: Final = f"""\b
@@ -48,6 +38,7 @@ class Clearable(StrEnum):
     """What a group can be without."""
 
     LIMITS = "limits"
+    MODEL_LIMITS = "model_limits"
     MODELS = "models"
     PERSON_LIMITS = "person_limits"
 
@@ -56,22 +47,6 @@ GroupArgument = Annotated[
     str, typer.Argument(metavar="GROUP", help="The group's name, its id, or a unique beginning of that.")
 ]
 DescriptionOption = Annotated[str | None, typer.Option(metavar="TEXT", help="A few words for people.")]
-PersonRequests = Annotated[
-    int | None,
-    typer.Option(
-        "--person-requests-per-minute", metavar="COUNT", min=1, max=MAX_LIMIT, help="The same for each person in it."
-    ),
-]
-PersonDayTokens = Annotated[
-    int | None,
-    typer.Option(
-        "--person-tokens-per-day", metavar="COUNT", min=1, max=MAX_LIMIT, help="The same for each person in it."
-    ),
-]
-PersonConcurrency = Annotated[
-    int | None,
-    typer.Option("--person-concurrency", metavar="COUNT", min=1, max=MAX_LIMIT, help="The same for each person in it."),
-]
 
 groups_app = typer.Typer(
     no_args_is_help=True,
@@ -82,32 +57,20 @@ groups_app = typer.Typer(
 
 
 @groups_app.command("create", epilog=CREATE_EPILOG)
+@taking(GROUP_OPTIONS, "terms")
 def create_group(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What the group is called.")],
     *,
     description: DescriptionOption = None,
-    model: ModelsOption = None,
-    reach: ReachOption = None,
-    weight: WeightOption = None,
-    requests_per_minute: RequestsOption = None,
-    tokens_per_minute: MinuteTokensOption = None,
-    tokens_per_day: DayTokensOption = None,
-    tokens_per_month: MonthTokensOption = None,
-    concurrency: ConcurrencyOption = None,
-    person_requests: PersonRequests = None,
-    person_day_tokens: PersonDayTokens = None,
-    person_concurrency: PersonConcurrency = None,
+    terms: dict[str, Any],
     gateway: GatewayOption = None,
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a group. Its limits hold for all of its keys together, its models for each of them."""
-    limits = limits_given(requests_per_minute, tokens_per_minute, tokens_per_day, tokens_per_month, concurrency)
-    person_limits = limits_given(person_requests, None, person_day_tokens, None, person_concurrency)
-    body = given(name=name, description=description, models=model, reach=reach, weight=weight)
+    body = given(name=name, description=description) | terms_of(terms, datetime.now(UTC))
     with connect(gateway, key) as client:
-        path = GROUPS_PATH
-        made = client.request("POST", path, json={**body, **given(limits=limits, person_limits=person_limits)})
+        made = client.request("POST", GROUPS_PATH, json=body)
     if as_json:
         print_json(made)
     else:
@@ -129,40 +92,27 @@ def list_groups(*, gateway: GatewayOption = None, key: KeyOption = None, as_json
 
 
 @groups_app.command("change", epilog=CHANGE_EPILOG)
+@taking(GROUP_OPTIONS, "terms")
 def change_group(
     group: GroupArgument,
     *,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="What the group is called from now on.")] = None,
     description: DescriptionOption = None,
-    model: ModelsOption = None,
-    reach: ReachOption = None,
-    weight: WeightOption = None,
-    requests_per_minute: RequestsOption = None,
-    tokens_per_minute: MinuteTokensOption = None,
-    tokens_per_day: DayTokensOption = None,
-    tokens_per_month: MonthTokensOption = None,
-    concurrency: ConcurrencyOption = None,
-    person_requests: PersonRequests = None,
-    person_day_tokens: PersonDayTokens = None,
-    person_concurrency: PersonConcurrency = None,
+    terms: dict[str, Any],
     clear: Annotated[list[Clearable] | None, typer.Option(help="What it is to be without; repeat for more.")] = None,
     gateway: GatewayOption = None,
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Change a group; its keys follow at once. What is left out stays, other limits too."""
-    limits = limits_given(requests_per_minute, tokens_per_minute, tokens_per_day, tokens_per_month, concurrency)
-    person_limits = limits_given(person_requests, None, person_day_tokens, None, person_concurrency)
-    change: dict[str, Any] = dict.fromkeys(field.value for field in clear or [])
-    change |= given(name=name, description=description, models=model, reach=reach, weight=weight)
-    amounts = given(limits=limits, person_limits=person_limits)
-    if not (change or amounts):
+    cleared: dict[str, None] = dict.fromkeys(field.value for field in clear or [])
+    change = given(name=name, description=description) | terms_of(terms, datetime.now(UTC))
+    if not (change or cleared):
         raise CommandFailed("Nothing is to be changed.", fix="Name an option; see --help.", code=ExitCode.USAGE)
     with connect(gateway, key) as client:
         found = find_group(client, group)
-        for field, counts in amounts.items():
-            change[field] = {**({} if field in change else found[field]), **counts}
-        changed = client.request("PATCH", group_path(found), json=change)
+        body = {**cleared, **beside_other_limits(change, found, cleared)}
+        changed = client.request("PATCH", group_path(found), json=body)
     if as_json:
         print_json(changed)
     else:

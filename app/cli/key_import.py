@@ -19,22 +19,10 @@ import typer
 from app.cli.connection import GatewayOption, KeyOption, connect
 from app.cli.console import Steps, print_json, print_verbatim
 from app.cli.exits import EXIT_CODES_HELP, CommandFailed, ExitCode
-from app.cli.key_options import (
-    ConcurrencyOption,
-    DayTokensOption,
-    ExpiresOption,
-    GroupOption,
-    JsonOption,
-    MinuteTokensOption,
-    ModelsOption,
-    MonthTokensOption,
-    RequestsOption,
-    RoleOption,
-    given,
-    limits_given,
-    parse_expiry,
-)
+from app.cli.key_options import JsonOption, given
 from app.cli.key_table import KEYS_PATH, fetch_keys
+from app.cli.key_terms import IMPORT_OPTIONS, terms_of
+from app.cli.option_sets import taking
 from app.cli.plain_words import file_words
 from app.services.core.errors import GatewayError
 from app.services.registry.people.importing import choose, harmless_cell, people_of_csv
@@ -64,6 +52,7 @@ UTF_16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 LEFT_OUT_SHOWN: Final = 20
 
 
+@taking(IMPORT_OPTIONS, "terms")
 def import_keys(
     file: Annotated[Path, typer.Argument(metavar="FILE.csv", help="The list: CSV with commas, semicolons or tabs.")],
     *,
@@ -72,15 +61,7 @@ def import_keys(
     output: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where the keys go; must not exist. Left out: stdout.")
     ] = None,
-    group: GroupOption = None,
-    role: RoleOption = None,
-    model: ModelsOption = None,
-    expires: ExpiresOption = None,
-    requests_per_minute: RequestsOption = None,
-    tokens_per_minute: MinuteTokensOption = None,
-    tokens_per_day: DayTokensOption = None,
-    tokens_per_month: MonthTokensOption = None,
-    concurrency: ConcurrencyOption = None,
+    terms: dict[str, Any],
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave out who has a key there already, or stands there twice.")
     ] = False,
@@ -91,13 +72,11 @@ def import_keys(
 ) -> None:
     """Make a key, or an invite link, for each person of a class list: for all of them or for none."""
     text = read_list(file)
-    limits = limits_given(requests_per_minute, tokens_per_minute, tokens_per_day, tokens_per_month, concurrency)
-    ending = {} if expires is None else {"expires_at": parse_expiry(expires, datetime.now(UTC))}
-    body = {"csv": text, "as": "invites" if invites else "keys", "skip_existing": skip_existing, **ending}
-    body |= given(group=group, role=role, models=model, limits=limits, invite_days=invite_days)
+    body = {"csv": text, "as": "invites" if invites else "keys", "skip_existing": skip_existing}
+    body |= given(invite_days=invite_days) | terms_of(terms, datetime.now(UTC))
     with connect(gateway, key) as client:
         if dry_run:
-            print_plan(plan(client, text, group), as_json=as_json)
+            print_plan(plan(client, text, terms.get("group")), as_json=as_json)
             return
         with output_file(output) as written:
             with Steps().step(f"Making {body['as']} for {file.name}"):

@@ -13,6 +13,7 @@ from app.cli.exits import CommandFailed, ExitCode
 
 __all__ = [
     "LIMIT_NAMES",
+    "MAX_LIMIT",
     "BackgroundOption",
     "ConcurrencyOption",
     "DayTokensOption",
@@ -35,7 +36,6 @@ __all__ = [
     "WeightOption",
     "YesOption",
     "given",
-    "limits_given",
     "parse_duration",
     "parse_expiry",
 ]
@@ -120,11 +120,6 @@ def given(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def limits_given(*counts: int | None) -> dict[str, int] | None:
-    """The limits that were given, in the order of ``LIMIT_NAMES``; None if none was."""
-    return given(**dict(zip(LIMIT_NAMES, counts, strict=True))) or None
-
-
 def parse_duration(text: str, option: str) -> timedelta:
     """Read ``90d``, ``12h``, ``30min``, ``2w`` or ``45s``.
 
@@ -141,7 +136,7 @@ def parse_duration(text: str, option: str) -> timedelta:
         raise _too_far(f"{option} {text}") from error
 
 
-def parse_expiry(text: str, now: datetime) -> str:
+def parse_expiry(text: str, now: datetime, option: str = "--expires") -> str:
     """Read when something ends, and write it in UTC as the gateway takes it.
 
     A date means the end of that day, and a time without a zone is one, where the command runs.
@@ -149,29 +144,30 @@ def parse_expiry(text: str, now: datetime) -> str:
     Args:
         text: a date, a time or a duration from now.
         now: the present moment, aware.
+        option: what the text was given for.
 
     Raises:
         CommandFailed: it is none of these, or has passed.
     """
     try:
         if _DURATION.fullmatch(text.strip().lower()):
-            end = now + parse_duration(text, "--expires")
+            end = now + parse_duration(text, option)
         else:
             moment = datetime.fromisoformat(text.strip())
             if not _HAS_TIME.search(text):
                 moment = datetime.combine(moment.date(), time(23, 59, 59))
             end = moment.astimezone(UTC)
     except (OverflowError, OSError) as error:
-        raise _too_far(f"--expires {text}") from error
+        raise _too_far(f"{option} {text}") from error
     except ValueError as error:
         raise CommandFailed(
-            f"--expires {text} is neither a date nor a length of time.",
-            fix="Write it as --expires 2027-02-28, 2027-02-28T18:00 or 90d.",
+            f"{option} {text} is neither a date nor a length of time.",
+            fix=f"Write it as {option} 2027-02-28, 2027-02-28T18:00 or 90d.",
             code=ExitCode.USAGE,
         ) from error
     if end <= now:
-        fix = "Name a moment to come, such as --expires 90d."
-        raise CommandFailed(f"--expires {text} has passed already.", fix=fix, code=ExitCode.USAGE)
+        fix = f"Name a moment to come, such as {option} 90d."
+        raise CommandFailed(f"{option} {text} has passed already.", fix=fix, code=ExitCode.USAGE)
     return end.astimezone(UTC).replace(microsecond=0).isoformat().replace("+00:00", "Z")
 
 

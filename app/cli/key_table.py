@@ -24,9 +24,11 @@ __all__ = [
     "find_group",
     "find_key",
     "group_details",
+    "group_named",
     "group_table",
     "key_details",
     "key_lines",
+    "key_named",
     "key_path",
     "key_table",
     "limits_in_words",
@@ -66,7 +68,15 @@ def find_key(client: GatewayClient, wanted: str) -> dict[str, Any]:
     Raises:
         CommandFailed: none or several fit; the message names those that exist.
     """
-    keys = fetch_keys(client)
+    return key_named(fetch_keys(client), wanted)
+
+
+def key_named(keys: Sequence[Mapping[str, Any]], wanted: str) -> dict[str, Any]:
+    """The one of these keys that is meant, as ``find_key`` says.
+
+    Raises:
+        CommandFailed: none or several fit; the message names those that exist.
+    """
     fitting = [key for key in keys if _fits(key, wanted)]
     live = [key for key in fitting if key["state"] not in {"revoked", "expired"}]
     return _only(live or fitting, wanted, "key", keys)
@@ -78,7 +88,15 @@ def find_group(client: GatewayClient, wanted: str) -> dict[str, Any]:
     Raises:
         CommandFailed: none or several fit; the message names those that exist.
     """
-    groups = fetch_groups(client)
+    return group_named(fetch_groups(client), wanted)
+
+
+def group_named(groups: Sequence[Mapping[str, Any]], wanted: str) -> dict[str, Any]:
+    """The one of these groups that is meant, as ``find_group`` says.
+
+    Raises:
+        CommandFailed: none or several fit; the message names those that exist.
+    """
     named = [group for group in groups if group["name"] == wanted]
     return _only(named or [group for group in groups if _fits(group, wanted)], wanted, "group", groups)
 
@@ -122,6 +140,7 @@ def key_lines(key: Mapping[str, Any]) -> Iterator[str]:
     scope += [f"group {key['group']}"] if key.get("group") else []
     scope += [f"models {', '.join(key['models'])}"] if key.get("models") else []
     scope += [words] if (words := limits_in_words(key.get("limits"))) else []
+    scope += [f"{model} {limits_in_words(limits)}" for model, limits in (key.get("model_limits") or {}).items()]
     scope += [f"until {key['expires_at']}"] if key.get("expires_at") else []
     yield f"{key['name']} ({str(key['id'])[:SHORT_ID_LENGTH]}): {'; '.join(scope)}."
     yield "Keep the key now: it is not stored and cannot be shown again."
@@ -207,7 +226,7 @@ def _fits(one: Mapping[str, Any], wanted: str) -> bool:
 
 
 def _only(
-    fitting: Sequence[dict[str, Any]], wanted: str, kind: str, existing: Sequence[Mapping[str, Any]]
+    fitting: Sequence[Mapping[str, Any]], wanted: str, kind: str, existing: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     exact = [one for one in fitting if one["id"] == wanted]
     if len(exact or fitting) == 1:

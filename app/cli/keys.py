@@ -12,33 +12,10 @@ from app.cli.connection import GatewayOption, KeyOption, connect
 from app.cli.console import confirm, print_json, print_verbatim, stderr_console, stdout_console
 from app.cli.exits import EXIT_CODES_HELP, CommandFailed, ExitCode
 from app.cli.key_import import IMPORT_EPILOG, import_keys
-from app.cli.key_options import (
-    BackgroundOption,
-    ConcurrencyOption,
-    DayTokensOption,
-    ExpiresOption,
-    FrontEndOption,
-    GroupOption,
-    JsonOption,
-    MinuteTokensOption,
-    ModelsOption,
-    MonthTokensOption,
-    PersonOption,
-    QuietOption,
-    ReachOption,
-    RequestsOption,
-    Role,
-    RoleOption,
-    RoutesOption,
-    ToolsOption,
-    WeightOption,
-    YesOption,
-    given,
-    limits_given,
-    parse_duration,
-    parse_expiry,
-)
+from app.cli.key_options import JsonOption, QuietOption, Role, YesOption, given, parse_duration
 from app.cli.key_table import KEYS_PATH, fetch_keys, find_key, key_details, key_lines, key_path, key_table
+from app.cli.key_terms import KEY_OPTIONS, beside_other_limits, terms_of
+from app.cli.option_sets import taking
 
 __all__ = ["keys_app"]
 
@@ -47,6 +24,7 @@ Examples:
   multiverse keys create --name ada --expires 90d
   KEY=$(multiverse keys create --name notebook --model llama-3-8b --requests-per-minute 60 --quiet)
   multiverse keys create --name gpu-owner --role owner
+  multiverse keys create --name robot --model-limit llama-3-70b:requests_per_minute=10 --background
 
 {EXIT_CODES_HELP}"""
 LIST_EPILOG: Final = f"""\b
@@ -84,6 +62,7 @@ class Clearable(StrEnum):
     EXPIRES = "expires"
     GROUP = "group"
     LIMITS = "limits"
+    MODEL_LIMITS = "model_limits"
     MODELS = "models"
     PERSON = "person"
     ROUTES = "routes"
@@ -102,36 +81,20 @@ keys_app = typer.Typer(
 
 
 @keys_app.command("create", epilog=CREATE_EPILOG)
+@taking(KEY_OPTIONS, "terms")
 def create_key(
     *,
     name: Annotated[str, typer.Option(metavar="NAME", help="What the key is called.")],
-    role: RoleOption = None,
-    group: GroupOption = None,
-    person: PersonOption = None,
-    model: ModelsOption = None,
-    route: RoutesOption = None,
-    expires: ExpiresOption = None,
-    requests_per_minute: RequestsOption = None,
-    tokens_per_minute: MinuteTokensOption = None,
-    tokens_per_day: DayTokensOption = None,
-    tokens_per_month: MonthTokensOption = None,
-    concurrency: ConcurrencyOption = None,
-    reach: ReachOption = None,
-    tools_anywhere: ToolsOption = None,
-    names_people: FrontEndOption = None,
-    background: BackgroundOption = None,
-    weight: WeightOption = None,
+    terms: dict[str, Any],
     gateway: GatewayOption = None,
     key: KeyOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Make a key and print it, this once: the key alone on stdout, words about it on stderr."""
-    limits = limits_given(requests_per_minute, tokens_per_minute, tokens_per_day, tokens_per_month, concurrency)
-    scope = given(role=role, group=group, person=person, models=model, routes=route, limits=limits, reach=reach)
-    flags = given(tools_anywhere=tools_anywhere, names_people=names_people, background=background, weight=weight)
+    body = {"name": name, **terms_of(terms, datetime.now(UTC))}
     with connect(gateway, key) as client:
-        made = client.request("POST", KEYS_PATH, json={"name": name, **scope, **flags, **_ending(expires)})
+        made = client.request("POST", KEYS_PATH, json=body)
     print_made(made, as_json=as_json, quiet=quiet)
 
 
@@ -157,7 +120,7 @@ def list_keys(
     elif filters:
         print_verbatim("No key matches.")
     else:
-        print_verbatim("There is no key but the operator's own. Make one: multiverse keys create --name NAME")
+        print_verbatim("You see no key beside the one that you use. Make one: multiverse keys create --name NAME")
 
 
 @keys_app.command("show", epilog=f"Example: multiverse keys show ada\n\n{EXIT_CODES_HELP}")
@@ -174,43 +137,26 @@ def show_key(
 
 
 @keys_app.command("change", epilog=CHANGE_EPILOG)
+@taking(KEY_OPTIONS, "terms")
 def change_key(
     which: KeyArgument,
     *,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="What the key is called from now on.")] = None,
-    role: RoleOption = None,
-    group: GroupOption = None,
-    person: PersonOption = None,
-    model: ModelsOption = None,
-    route: RoutesOption = None,
-    expires: ExpiresOption = None,
-    requests_per_minute: RequestsOption = None,
-    tokens_per_minute: MinuteTokensOption = None,
-    tokens_per_day: DayTokensOption = None,
-    tokens_per_month: MonthTokensOption = None,
-    concurrency: ConcurrencyOption = None,
-    reach: ReachOption = None,
-    tools_anywhere: ToolsOption = None,
-    names_people: FrontEndOption = None,
-    background: BackgroundOption = None,
-    weight: WeightOption = None,
+    terms: dict[str, Any],
     clear: Annotated[list[Clearable] | None, typer.Option(help="What it is to be without; repeat for more.")] = None,
     gateway: GatewayOption = None,
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Change what a key may do. What is left out stays, other limits too."""
-    limits = limits_given(requests_per_minute, tokens_per_minute, tokens_per_day, tokens_per_month, concurrency)
-    scope = given(name=name, role=role, group=group, person=person, models=model, routes=route, reach=reach)
-    flags = given(tools_anywhere=tools_anywhere, names_people=names_people, background=background, weight=weight)
-    change = {**_cleared(clear or []), **scope, **flags, **_ending(expires)}
-    if not (change or limits):
+    cleared = _cleared(clear or [])
+    change = given(name=name) | terms_of(terms, datetime.now(UTC))
+    if not (change or cleared):
         raise CommandFailed("Nothing is to be changed.", fix="Name an option; see --help.", code=ExitCode.USAGE)
     with connect(gateway, key) as client:
         found = find_key(client, which)
-        if limits:
-            change["limits"] = {**({} if "limits" in change else found["limits"]), **limits}
-        changed = client.request("PATCH", key_path(found), json=change)
+        body = {**cleared, **beside_other_limits(change, found, cleared)}
+        changed = client.request("PATCH", key_path(found), json=body)
     if as_json:
         print_json(changed)
     else:
@@ -222,7 +168,7 @@ def rotate_key(
     which: KeyArgument,
     *,
     overlap: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="How long the old one opens too: 1h, 30min. Left out: not.")
+        str | None, typer.Option(metavar="DURATION", help="How long the old one opens too, 30min or 0s. Left out: 1h.")
     ] = None,
     gateway: GatewayOption = None,
     key: KeyOption = None,
@@ -230,10 +176,10 @@ def rotate_key(
     quiet: QuietOption = False,
 ) -> None:
     """Make a new key in place of the old one and print it, this once. Name, scope and use stay."""
-    seconds = parse_duration(overlap, "--overlap").total_seconds() if overlap else 0
+    body = {"overlap_seconds": parse_duration(overlap, "--overlap").total_seconds()} if overlap else {}
     with connect(gateway, key) as client:
         path = f"{key_path(find_key(client, which))}/rotate"
-        made = client.request("POST", path, json={"overlap_seconds": seconds})
+        made = client.request("POST", path, json=body)
     print_made(made, as_json=as_json, quiet=quiet)
 
 
@@ -292,11 +238,6 @@ def print_made(made: dict[str, Any], *, as_json: bool, quiet: bool) -> None:
     console = stderr_console()
     for line in () if quiet else key_lines(made):
         console.print(line, markup=False, soft_wrap=True)
-
-
-def _ending(expires: str | None) -> dict[str, str]:
-    """The end, if one was named."""
-    return {} if expires is None else {"expires_at": parse_expiry(expires, datetime.now(UTC))}
 
 
 def _cleared(fields: list[Clearable]) -> dict[str, None]:

@@ -19,6 +19,7 @@ from app.cli.exits import EXIT_CODES_HELP, CommandFailed, ExitCode, Interrupted,
 from app.cli.groups import groups_app
 from app.cli.init import INIT_EPILOG, init
 from app.cli.keys import keys_app
+from app.cli.limits import limits_app
 from app.cli.models import models_app
 from app.cli.serve import SERVE_EPILOG, serve
 from app.cli.servers import servers_app
@@ -80,6 +81,7 @@ def build() -> typer.Typer:
     app.add_typer(aliases_app, name="aliases")
     app.add_typer(keys_app, name="keys")
     app.add_typer(groups_app, name="groups")
+    app.add_typer(limits_app, name="limits")
     app.add_typer(usage_app, name="usage")
     app.command("audit", epilog=AUDIT_EPILOG, short_help="Show who changed what.")(audit)
     app.command("doctor", epilog=DOCTOR_EPILOG, short_help="Check everything, and say what to do about what is wrong.")(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -29,6 +29,9 @@ from app.cli.server_options import (
 )
 from app.cli.server_reference import find_server, registration_path, server_path
 from app.cli.server_table import changed_in_words
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable
 
 __all__ = ["APPROVE_EPILOG", "SET_EPILOG", "TRUST_EPILOG", "approve_server", "set_server", "trust_server"]
 
@@ -79,6 +82,12 @@ class TrustWord(StrEnum):
     IMPLIED = "implied"
 
 
+ClearOption = Annotated[
+    list[Clearable] | None,
+    typer.Option(help="What it is to be without; for models: all that it lists. May be given again."),
+]
+
+
 def set_server(
     server: ServerArgument,
     *,
@@ -92,30 +101,26 @@ def set_server(
     priority: PriorityOption = None,
     weight: WeightOption = None,
     description: DescriptionOption = None,
-    clear: Annotated[
-        list[Clearable] | None,
-        typer.Option(help="What it is to be without; for models: all that it lists. May be given again."),
-    ] = None,
+    clear: ClearOption = None,
     gateway: GatewayOption = None,
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Change a server. What is not named stays; a new URL, key or list of models is checked first."""
-    api_key = read_api_key(from_stdin=api_key_stdin, variable=api_key_env)
     body = given(
         endpoint_url=url,
         models=[parse_model(entry) for entry in model] if model else None,
-        api_key=api_key,
+        api_key=read_api_key(from_stdin=api_key_stdin, variable=api_key_env),
         share=share,
         hours=parse_hours(hours),
         max_concurrency=max_concurrency,
         priority=priority,
         weight=weight,
-    ) | cleared(clear or [], api_key=api_key, models=model, hours=hours, max_concurrency=max_concurrency)
+    )
+    body |= cleared(clear or [], body)
     if not body and description is None:
-        raise CommandFailed(
-            "Nothing was named that is to change.", fix="multiverse servers set --help", code=ExitCode.USAGE
-        )
+        message = "Nothing was named that is to change."
+        raise CommandFailed(message, fix="multiverse servers set --help", code=ExitCode.USAGE)
     with connect(gateway, key) as client:
         found = find_server(client, server)
         if description is not None:
@@ -124,15 +129,19 @@ def set_server(
     _print(changed, "Changed", as_json=as_json)
 
 
-def cleared(clear: list[Clearable], **options: object) -> dict[str, None]:
+def cleared(clear: Iterable[Clearable], named: Container[str]) -> dict[str, None]:
     """The fields that a server is to be without.
+
+    Args:
+        clear: what was said of them.
+        named: the fields that the same command sets.
 
     Raises:
         CommandFailed: one of them is set by the same command.
     """
     names = {one: one.value.replace("-", "_") for one in clear}
     for one, name in names.items():
-        if options.get(name) is not None:
+        if name in named:
             message = f"--clear {one.value} contradicts the option that sets it."
             raise CommandFailed(message, fix="Leave one of the two out.", code=ExitCode.USAGE)
     return dict.fromkeys(names.values())

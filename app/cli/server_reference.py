@@ -11,11 +11,11 @@ from app.services.core.errors import EndpointRefused
 from app.services.core.network.endpoints import parse_endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from app.cli.gateway_client import GatewayClient
 
-__all__ = ["fetch_servers", "find_server", "registration_path", "server_path"]
+__all__ = ["fetch_servers", "find_server", "registration_path", "server_named", "server_path"]
 
 
 def fetch_servers(client: GatewayClient, filters: dict[str, str] | None = None) -> list[dict[str, Any]]:
@@ -30,10 +30,18 @@ def find_server(client: GatewayClient, wanted: str) -> dict[str, Any]:
     Raises:
         CommandFailed: none or several fit; the message names those that exist.
     """
-    servers = fetch_servers(client)
+    return server_named(fetch_servers(client), wanted)
+
+
+def server_named(servers: Sequence[Mapping[str, Any]], wanted: str) -> dict[str, Any]:
+    """The one of these servers that is meant, as ``find_server`` says.
+
+    Raises:
+        CommandFailed: none or several fit; the message names those that exist.
+    """
     fitting = [server for server in servers if fits(server, wanted)]
     if len(fitting) == 1:
-        return fitting[0]
+        return dict(fitting[0])
     if fitting:
         ids = ", ".join(str(server["registration_id"]) for server in fitting)
         raise CommandFailed(f"'{wanted}' fits {len(fitting)} servers: {ids}.", fix="Write more of the id.")
@@ -44,7 +52,7 @@ def find_server(client: GatewayClient, wanted: str) -> dict[str, Any]:
     )
 
 
-def fits(server: dict[str, Any], wanted: str) -> bool:
+def fits(server: Mapping[str, Any], wanted: str) -> bool:
     """Whether an id, its beginning or a URL means this server."""
     if "://" in wanted:
         return canonical_url(wanted) == server.get("endpoint_url")

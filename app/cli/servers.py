@@ -13,6 +13,7 @@ from app.cli.connection import GatewayOption, KeyOption, connect
 from app.cli.console import Steps, confirm, print_json, print_verbatim, stdout_console
 from app.cli.exits import EXIT_CODES_HELP
 from app.cli.explain import EXPLAIN_EPILOG, explain
+from app.cli.server_actions import add_actions
 from app.cli.server_changes import (
     APPROVE_EPILOG,
     SET_EPILOG,
@@ -39,7 +40,7 @@ from app.cli.server_options import (
     read_api_key,
 )
 from app.cli.server_reference import fetch_servers, find_server, registration_path, server_path
-from app.cli.server_table import changed_in_words, model_names, server_details, server_list
+from app.cli.server_table import model_names, server_details, server_list
 
 __all__ = ["servers_app"]
 
@@ -173,33 +174,12 @@ def remove_server(
         print_verbatim(f"Removed {found.get('endpoint_url')}.")
 
 
-def _add_action(name: str, done: str, summary: str) -> None:
-    """Add one of the commands that do something to a server and say in one sentence how it is then."""
-    short = summary.partition(",")[0].partition(" until")[0].rstrip(".") + "."
-
-    @servers_app.command(
-        name, help=summary, short_help=short, epilog=f"Example: multiverse servers {name} 3f2a\n\n{EXIT_CODES_HELP}"
-    )
-    def act(
-        server: ServerArgument, *, gateway: GatewayOption = None, key: KeyOption = None, as_json: JsonOption = False
-    ) -> None:
-        with connect(gateway, key) as client:
-            changed = client.request("POST", f"{server_path(find_server(client, server))}/{name}")
-        if as_json:
-            print_json(changed)
-        else:
-            print_verbatim(changed_in_words(changed, done))
-
-
 servers_app.command("set", epilog=SET_EPILOG, short_help="Change a server.")(set_server)
 servers_app.command("approve", epilog=APPROVE_EPILOG, short_help="Let a server that waits for approval take requests.")(
     approve_server
 )
 servers_app.command("trust", epilog=TRUST_EPILOG, short_help="Say how far requests may trust a server.")(trust_server)
-_add_action("check", "Checked", "Check a server now, without waiting for its turn.")
-_add_action("pause", "Paused", "Send a server no new requests until it is resumed; running ones finish.")
-_add_action("resume", "Resumed", "Undo a pause or a drain.")
-_add_action("drain", "Draining", "Let a server finish what it has and send nothing more, such as before an update.")
+add_actions(servers_app)
 servers_app.command(
     "explain", epilog=EXPLAIN_EPILOG, short_help="Show where the next request for a model would go, and why."
 )(explain)

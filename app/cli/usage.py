@@ -12,13 +12,14 @@ import typer
 from app.cli.connection import GatewayOption, KeyOption, connect
 from app.cli.console import print_json, print_verbatim, stdout_console
 from app.cli.exits import EXIT_CODES_HELP, CommandFailed, ExitCode
+from app.cli.usage_filters import with_ids
 from app.cli.usage_table import contribution_table, own_use, usage_table
 from app.services.core.reporting.csv_rows import csv_text
 
 if TYPE_CHECKING:
     from app.cli.gateway_client import GatewayClient
 
-__all__ = ["span_options", "usage_app"]
+__all__ = ["CsvOption", "span_options", "usage_app"]
 
 USAGE_PATH: Final = "/admin/usage"
 OWN_PATH: Final = "/v1/usage"
@@ -28,6 +29,7 @@ Examples:
   multiverse usage                       who used how much, in the last 30 days
   multiverse usage --by model --from 7d
   multiverse usage --by day --person alice --from 2030-01-01 --to 2030-02-01 --csv
+  multiverse usage --by model --group physics-101 --of-key ada
   multiverse usage contributions         what each owner gave and took
 
 {EXIT_CODES_HELP}"""
@@ -69,9 +71,13 @@ usage_app = typer.Typer(
 )
 
 
-def only(name: str) -> Any:
-    """An option that keeps to one id; it may be given again for more."""
-    return typer.Option(metavar="ID", help=f"Only this {name}, by its id; may be given again.")
+def only(name: str, metavar: str, by: str) -> Any:
+    """An option that keeps to one; it may be given again for more."""
+    declared = [f"--{'of-key' if name == 'key' else name}"]
+    return typer.Option(*declared, metavar=metavar, help=f"Only this {name}, by {by}; may be given again.")
+
+
+BY_NAME: Final = "its name, its id or a beginning of that"
 
 
 @usage_app.callback(epilog=USAGE_EPILOG)
@@ -81,12 +87,12 @@ def show_usage(
     by: Annotated[By | None, typer.Option(help="What a row stands for.")] = None,
     since: FromOption = None,
     until: ToOption = None,
-    only_key: Annotated[list[str] | None, typer.Option("--of-key", metavar="ID", help="Only this key.")] = None,
-    model: Annotated[list[str] | None, only("model")] = None,
-    server: Annotated[list[str] | None, only("server")] = None,
-    owner: Annotated[list[str] | None, only("owner")] = None,
-    group: Annotated[list[str] | None, only("group")] = None,
-    person: Annotated[list[str] | None, only("person")] = None,
+    only_key: Annotated[list[str] | None, only("key", "KEY", BY_NAME)] = None,
+    model: Annotated[list[str] | None, only("model", "NAME", "its name")] = None,
+    server: Annotated[list[str] | None, only("server", "SERVER", "its id, a beginning of that or its URL")] = None,
+    owner: Annotated[list[str] | None, only("owner", "KEY", BY_NAME)] = None,
+    group: Annotated[list[str] | None, only("group", "GROUP", BY_NAME)] = None,
+    person: Annotated[list[str] | None, only("person", "PERSON", "what it is called")] = None,
     side: Annotated[Side | None, typer.Option(help="For owners: what your servers served, or your keys used.")] = None,
     own: Annotated[bool, typer.Option("--own", help="Show what this key itself used, and what is left.")] = False,
     gateway: GatewayOption = None,
@@ -98,9 +104,10 @@ def show_usage(
     if context.invoked_subcommand is not None:
         return
     filters = {"key": only_key, "model": model, "server": server, "owner": owner, "group": group, "person": person}
-    asked = {"group_by": by, "side": side, **span_options(since, until)} | filters
-    params = {name: value for name, value in asked.items() if value}
+    asked = {"group_by": by, "side": side, **span_options(since, until)}
+    params: dict[str, Any] = {name: value for name, value in asked.items() if value}
     with connect(gateway, key) as client:
+        params |= with_ids(client, {name: wanted for name, wanted in filters.items() if wanted})
         answer = _answer(client, params, own=own)
     if as_json:
         print_json(answer)

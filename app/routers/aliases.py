@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from app.routers.bounds import whole_number
-from app.routers.deps import DOCUMENTED_SCHEMES, Admin
+from app.routers.deps import DOCUMENTED_SCHEMES, Admin, Operator
 from app.routers.documented import errors
 from app.routers.model_views import View
 from app.routers.schemas import ModelName, StrictModel
@@ -187,7 +187,7 @@ async def list_aliases(principal: Admin, aliases: AliasesHere) -> AliasList:
 
 
 @router.post("", status_code=201, responses=_errors(401, 403, 409, 422, 503), response_model_exclude_unset=True)
-async def create_alias(body: DescribeAlias, principal: Admin, aliases: AliasesHere) -> AliasView:
+async def create_alias(body: DescribeAlias, principal: Operator, aliases: AliasesHere) -> AliasView:
     """Let a name stand for models.
 
     From now on it can be asked for and is listed as a model is. One of its targets is drawn by weight for each
@@ -204,13 +204,13 @@ async def show_alias(name: AliasName, principal: Admin, aliases: AliasesHere) ->
 
 
 @router.put("/{name:path}", responses=_errors(401, 403, 404, 409, 422, 503), response_model_exclude_unset=True)
-async def change_alias(name: AliasName, body: DescribeAlias, principal: Admin, aliases: AliasesHere) -> AliasView:
+async def change_alias(name: AliasName, body: DescribeAlias, principal: Operator, aliases: AliasesHere) -> AliasView:
     """Describe an alias anew, its name too. Requests that run go on as they began."""
     return _view(await aliases.change(principal, name, body.alias()), aliases.served())
 
 
 @router.delete("/{name:path}", status_code=204, responses=_errors(401, 403, 404, 422, 503))
-async def remove_alias(name: AliasName, principal: Admin, aliases: AliasesHere) -> Response:
+async def remove_alias(name: AliasName, principal: Operator, aliases: AliasesHere) -> Response:
     """Let the name stand for nothing any more."""
     await aliases.remove(principal, name)
     return Response(status_code=204)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import unicodedata
 from datetime import UTC, datetime
 from typing import Any, Final
 
-__all__ = ["MAX_COUNT", "bounded_object", "instant", "single_line", "visible_ascii", "whole_number"]
+__all__ = ["MAX_COUNT", "bounded_object", "instant", "last_moment", "single_line", "visible_ascii", "whole_number"]
 
+DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 MAX_COUNT: Final = 2**31 - 1
 MAX_INTEGER: Final = 2**63 - 1
 MAX_OBJECT_BYTES: Final = 16 * 1024
@@ -68,6 +70,16 @@ def instant(value: Any) -> Any:
     except (ValueError, OverflowError) as error:
         message = "should be a time with its zone, like 2030-01-01T08:00:00Z"
         raise ValueError(message) from error
+
+
+def last_moment(value: Any) -> Any:
+    """Take a date alone for the last second of that day in UTC, and all else as ``instant`` does.
+
+    Raises:
+        ValueError: likewise.
+    """
+    is_date = isinstance(value, str) and DATE.fullmatch(value) is not None
+    return instant(f"{value}T23:59:59Z" if is_date else value)
 
 
 def bounded_object(value: dict[str, Any]) -> dict[str, Any]:

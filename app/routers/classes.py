@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, cast
 from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import Field
 
-from app.routers.deps import DOCUMENTED_SCHEMES, Admin
+from app.routers.deps import DOCUMENTED_SCHEMES, Admin, Operator
 from app.routers.documented import errors
 from app.routers.model_views import View
 from app.routers.schemas import ModelName, StrictModel
@@ -135,7 +135,7 @@ async def list_model_classes(principal: Admin, classes: ClassesHere) -> ClassLis
 
 
 @router.post("", status_code=201, responses=_errors(401, 403, 409, 422, 503))
-async def confirm_model_class(body: DescribeClass, principal: Admin, classes: ClassesHere) -> ClassView:
+async def confirm_model_class(body: DescribeClass, principal: Operator, classes: ClassesHere) -> ClassView:
     """Confirm that names mean one model.
 
     From now on each of them, and the class's own name, leads to every server that has one of them. Servers are still
@@ -145,20 +145,22 @@ async def confirm_model_class(body: DescribeClass, principal: Admin, classes: Cl
 
 
 @router.post("/dismiss", status_code=204, responses=_errors(401, 403, 422, 503))
-async def dismiss_model_names(body: DismissNames, principal: Admin, classes: ClassesHere) -> Response:
+async def dismiss_model_names(body: DismissNames, principal: Operator, classes: ClassesHere) -> Response:
     """Propose these names no more, unless another one joins them."""
     await classes.dismiss(principal, body.members)
     return Response(status_code=204)
 
 
 @router.put("/{name:path}", responses=_errors(401, 403, 404, 409, 422, 503))
-async def change_model_class(name: ClassName, body: DescribeClass, principal: Admin, classes: ClassesHere) -> ClassView:
+async def change_model_class(
+    name: ClassName, body: DescribeClass, principal: Operator, classes: ClassesHere
+) -> ClassView:
     """Describe a class anew, its name too."""
     return _class_view(await classes.change(principal, name, body.name, body.members))
 
 
 @router.delete("/{name:path}", status_code=204, responses=_errors(401, 403, 404, 422, 503))
-async def dissolve_model_class(name: ClassName, principal: Admin, classes: ClassesHere) -> Response:
+async def dissolve_model_class(name: ClassName, principal: Operator, classes: ClassesHere) -> Response:
     """Dissolve a class: each name means its own servers again."""
     await classes.dissolve(principal, name)
     return Response(status_code=204)

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Final, Protocol, cast
 from fastapi import Depends, FastAPI, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 
+from app.routers.absent import NothingSaid, NothingVerified
 from app.services.core.errors import NotAuthenticated, Unavailable
 from app.services.core.keys import KeyRing, Principal, Role, extract_credential
 from app.services.core.people.refusals import route_not_in_scope
-from app.services.core.signals import NO_SIGNALS
-from app.services.registry.access import require_operator
-from app.services.registry.records import NO_FACTS
+from app.services.registry.access import require_operator, require_operators_word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,6 +43,7 @@ __all__ = [
     "Gateway",
     "GatewayHere",
     "MetricsReader",
+    "Operator",
     "Phase",
     "Plane",
     "Said",
@@ -51,6 +51,7 @@ __all__ = [
     "refuse_strangers",
     "require_admin",
     "require_metrics_reader",
+    "require_operator_key",
     "started_gateway",
 ]
 
@@ -139,30 +140,6 @@ class Verified(Protocol):
         ...
 
 
-class NothingVerified:
-    """For a gateway that looks at no claims."""
-
-    def of(self, _server_id: str) -> Mapping[str, tuple[VerificationFinding, ...]]:
-        """Nothing."""
-        return {}
-
-
-class NothingSaid:
-    """For a gateway that asks no engine."""
-
-    def signals(self, _server_id: str) -> Signals:
-        """Nothing."""
-        return NO_SIGNALS
-
-    def told_at(self, _server_id: str) -> datetime | None:
-        """Never."""
-        return None
-
-    def facts(self, _server_id: str) -> EngineFacts:
-        """None."""
-        return NO_FACTS
-
-
 @dataclass(slots=True)
 class Gateway:
     """All that routes may call. Built once by the composition root and put at ``app.state.gateway``.
@@ -188,6 +165,7 @@ class Gateway:
     verifications: Verified = field(default_factory=NothingVerified)
 
 
+_USERS_BODY_BYTES: Final = 4096
 CLOSED_TO_STRANGERS: Final = ("/admin", "/v1/")
 
 bearer_scheme = HTTPBearer(
@@ -226,8 +204,11 @@ def current_principal(request: Request, gateway: GatewayHere) -> Principal:
     return _principal(gateway, request.scope)
 
 
-def refuse_strangers(scope: Scope) -> None:
+def refuse_strangers(scope: Scope) -> int | None:
     """Ask for a good key before a body for the admin API is read: closed by default, whatever a route asks for.
+
+    Returns:
+        How long the body may be at most, where that is less than for others: users' keys have little to say there.
 
     Raises:
         NotAuthenticated: no key, two different ones, or one that is not good.
@@ -235,7 +216,9 @@ def refuse_strangers(scope: Scope) -> None:
         Unavailable: the gateway is starting.
     """
     if scope["path"].startswith(CLOSED_TO_STRANGERS):
-        _principal(_required(scope["app"]), scope)
+        principal = _principal(_required(scope["app"]), scope)
+        return _USERS_BODY_BYTES if principal.role is Role.USER else None
+    return None
 
 
 def _principal(gateway: Gateway, scope: Scope) -> Principal:
@@ -264,6 +247,16 @@ def require_admin(principal: Annotated[Principal, Depends(current_principal)]) -
     return principal
 
 
+def require_operator_key(principal: Annotated[Principal, Depends(current_principal)]) -> Principal:
+    """Let admin keys pass that are bound to no group: what is told concerns all of them.
+
+    Raises:
+        NotAllowed: another role, or a group's admin.
+    """
+    require_operators_word(principal)
+    return principal
+
+
 def require_metrics_reader(request: Request, gateway: GatewayHere) -> Principal:
     """Let the metrics key and admin keys pass.
 
@@ -275,7 +268,7 @@ def require_metrics_reader(request: Request, gateway: GatewayHere) -> Principal:
     if credential and gateway.metrics_key and hmac.compare_digest(credential, gateway.metrics_key.encode()):
         return Principal("metrics", "metrics key", Role.USER)
     try:
-        return require_admin(_principal(gateway, request.scope))
+        return require_operator_key(_principal(gateway, request.scope))
     except NotAuthenticated as error:
         message = "Metrics need METRICS_KEY or an admin key, as 'Authorization: Bearer <key>' or 'X-API-Key: <key>'."
         raise NotAuthenticated(message) from error
@@ -285,4 +278,5 @@ DOCUMENTED_SCHEMES = [Security(bearer_scheme), Security(header_scheme)]
 SECURITY: Final[list[dict[str, list[str]]]] = [{scheme.scheme_name: []} for scheme in (bearer_scheme, header_scheme)]
 """The same as the OpenAPI document writes it, for routes that FastAPI does not serve: either of the two will do."""
 Admin = Annotated[Principal, Depends(require_admin)]
+Operator = Annotated[Principal, Depends(require_operator_key)]
 MetricsReader = Annotated[Principal, Depends(require_metrics_reader)]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from app.routers.deps import DOCUMENTED_SCHEMES, Admin, GatewayHere
+from app.routers.deps import DOCUMENTED_SCHEMES, GatewayHere, Operator
 from app.routers.documented import errors
 from app.routers.model_views import View
 from app.routers.views import EXAMPLE_ID
@@ -85,7 +85,7 @@ class ExplanationView(View):
 @router.get("/explain", responses=errors(401, 403, 404, 422))
 async def explain_route(
     model: ModelName,
-    principal: Admin,
+    principal: Operator,
     gateway: GatewayHere,
     prompt_tokens: PromptTokens = 0,
     answer_tokens: AnswerTokens = 0,

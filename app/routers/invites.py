@@ -15,6 +15,7 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import Field
 
+from app.routers.documented import ErrorEnvelope
 from app.routers.envelope import error_response
 from app.routers.key_views import EXAMPLE_ID, EXAMPLE_KEY, described_errors
 from app.routers.model_views import View
@@ -115,12 +116,14 @@ def _documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
         error = {"message": message, "type": "not_found_error", "param": None, "code": "invite_gone"}
         content = {"application/json": {"example": {"error": error}}}
         described[GONE] = {**described[404], "description": description, "content": content}
+    for answer in described.values():
+        answer["content"]["application/json"]["schema"] = {"$ref": f"#/components/schemas/{ErrorEnvelope.__name__}"}
     for status in statuses:
         described[status]["content"]["text/html"] = {"schema": {"type": "string"}}
     return described
 
 
-@router.get("/{token}", response_class=HTMLResponse, responses=_documented(404, 410, 503))
+@router.get("/{token}", response_class=HTMLResponse, responses=_documented(404, 410, 422, 503))
 async def show_invite(token: Token, request: Request, invites: InvitesHere) -> Response:
     """Say what an invite is, on a page with a button. Nothing is used up by looking."""
     return await _answered(request, _shown(invites, token))
@@ -130,7 +133,7 @@ async def show_invite(token: Token, request: Request, invites: InvitesHere) -> R
     "/{token}",
     status_code=201,
     response_model=ClaimedKey,
-    responses={**_documented(404, 410, 503), 201: {"content": {"text/html": {"schema": {"type": "string"}}}}},
+    responses={**_documented(404, 410, 422, 503), 201: {"content": {"text/html": {"schema": {"type": "string"}}}}},
 )
 async def claim_invite(token: Token, request: Request, invites: InvitesHere) -> Response:
     """Use an invite up and show the key that it is for, this once: a page, or JSON to who accepts that."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from msgspec import UNSET
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, ConfigDict, Field
 
-from app.routers.bounds import instant, single_line, whole_number
+from app.routers.bounds import last_moment, single_line, whole_number
 from app.routers.schemas import ModelName, StrictModel
 from app.services.core.errors import FieldsInvalid
 from app.services.core.people.principal import Limits, Role, Trust
@@ -43,6 +43,8 @@ __all__ = [
 ]
 
 MAX_LIMIT: Final = 10**12
+OVERLAP_SECONDS: Final = 3600.0
+"""How long a key that is rotated has two secrets, if nobody says otherwise."""
 GROUPS_SHOWN: Final = 20
 ONE_LINE: Final = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f\u2028\u2029]*[^\s\x00-\x1f\x7f-\x9f])?$"
 """For the description alone; ``single_line`` judges."""
@@ -82,10 +84,16 @@ Routes = Annotated[
         min_length=1, max_length=MAX_ROUTES, description="The only paths it may call, all below included; null: all."
     ),
 ]
-Instant = Annotated[Annotated[AwareDatetime, Field(strict=False)], BeforeValidator(instant)]
+Instant = Annotated[
+    Annotated[AwareDatetime, Field(strict=False)],
+    BeforeValidator(last_moment, json_schema_input_type=AwareDatetime | date),
+]
 Expiry = Annotated[
     Instant,
-    Field(description="When it ends (ISO 8601 with zone); null: never.", examples=["2030-02-28T23:59:59Z"]),
+    Field(
+        description="When it ends: ISO 8601 with zone, or a date for the end of that day in UTC; null: never.",
+        examples=["2030-02-28T23:59:59Z"],
+    ),
 ]
 GroupName = Annotated[OneLine, Field(description="The name or the id of a group.", examples=["physics-101"])]
 PersonName = Annotated[
@@ -272,8 +280,13 @@ class ChangeKey(StrictModel):
 class RotateKey(StrictModel):
     """How long the old secret lives on beside the new one."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"overlap_seconds": 3600}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"overlap_seconds": 86400}]})
 
-    overlap_seconds: Annotated[
-        float, Field(ge=0, le=MAX_OVERLAP_SECONDS, allow_inf_nan=False, description="Left out: 0, it ends at once.")
-    ] = 0
+    overlap_seconds: float = Field(
+        default=OVERLAP_SECONDS,
+        ge=0,
+        le=MAX_OVERLAP_SECONDS,
+        allow_inf_nan=False,
+        description="For so long both secrets open the key. Left out: 3600, an hour. With 0 the old one ends at once, "
+        "as it should where somebody else has come to know it.",
+    )

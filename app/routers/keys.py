@@ -90,8 +90,18 @@ def keeper(principal: Annotated[Principal, Depends(current_principal)]) -> Princ
     return principal
 
 
+def rotator(key_id: KeyId, principal: Annotated[Principal, Depends(current_principal)]) -> Principal:
+    """Let pass each key that asks for itself, and who may have to do with others.
+
+    Raises:
+        NotAllowed: a user's key asks for another one.
+    """
+    return principal if key_id == principal.key_id else keeper(principal)
+
+
 KeysHere = Annotated[Keys, Depends(keys_of)]
 Keeper = Annotated[Principal, Depends(keeper)]
+Rotator = Annotated[Principal, Depends(rotator)]
 
 
 @router.post("", status_code=201, responses={**described_errors(WORDS, 401, 403, 409, 422, 503), 201: {"links": LINKS}})
@@ -171,9 +181,12 @@ async def revoke_key(key_id: KeyId, principal: Keeper, keys: KeysHere) -> Respon
 
 @router.post("/{key_id}/rotate", responses=described_errors(WORDS, 401, 403, 404, 409, 422, 503))
 async def rotate_key(
-    key_id: KeyId, principal: Keeper, keys: KeysHere, response: Response, body: RotateKey | None = None
+    key_id: KeyId, principal: Rotator, keys: KeysHere, response: Response, body: RotateKey | None = None
 ) -> MadeKey:
-    """Give a key a new secret, and show it this once. The old one opens it for `overlap_seconds` more."""
+    """Give a key a new secret, and show it this once. The old one opens it for `overlap_seconds` more.
+
+    Every key may do so for itself, and those who keep keys for each that lies inside the scope of their own.
+    """
     response.headers.update(NEVER_STORED)
     overlap_seconds = (body or RotateKey()).overlap_seconds
     record, secret = await keys.rotate(principal, key_id, overlap_seconds=overlap_seconds)

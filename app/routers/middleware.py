@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["Bounds", "RequestGuard"]
 
 SANE_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_MOST_PARTS: Final = 60_000
+_FEW_BYTES: Final = 16_384
 FRAMED: Final = frozenset({b"content-length", b"transfer-encoding"})
 
 SECURITY_HEADERS: Final = {
@@ -67,14 +69,15 @@ class RequestGuard:
     Args:
         app: what is guarded.
         bounds: what a request may bring.
-        gate: raises what a stranger is told, before a byte of the body is read. Routes ask for their roles besides.
+        gate: raises what a stranger is told, before a byte of the body is read, and may name a smaller bound of it.
+            Routes ask for their roles besides.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         bounds: Bounds | None = None,
-        gate: Callable[[Scope], None] | None = None,
+        gate: Callable[[Scope], int | None] | None = None,
     ) -> None:
         self._app = app
         self._gate = gate
@@ -121,13 +124,14 @@ class RequestGuard:
         size += sum(len(name) + len(value) + 4 for name, value in headers)
         judge_head_size(len(headers), size, self._bounds.headers, self._bounds.head_bytes)
         judge_head(headers, scope.get("http_version", "1.1"), self._bounds.body_bytes)
+        most = self._bounds.body_bytes
         if self._gate is not None:
-            self._gate(scope)
+            most = min(most, self._gate(scope) or most)
         if scope.get("http_version", "1.1").startswith("1") and not any(name in FRAMED for name, _ in headers):
             return b""  # HTTP/1 announces a body (RFC 9112, 6.3); HTTP/2 need not
         try:
             async with asyncio.timeout(self._bounds.body_seconds):
-                return await _read(receive, self._bounds.body_bytes)
+                return _refuse_crowds(await _read(receive, most))
         except TimeoutError as error:
             message = f"The body did not arrive within {self._bounds.body_seconds:g} seconds. Send it again, faster."
             raise RequestTimeout(message) from error
@@ -194,6 +198,17 @@ def _request_id(scope: Scope) -> str:
         if name == b"x-request-id" and SANE_REQUEST_ID.fullmatch(value):
             return str(value, "ascii")
     return uuid4().hex
+
+
+def _refuse_crowds(body: bytes) -> bytes:
+    """Take no body of very many parts: to read each would hold up everybody's requests for seconds.
+
+    Raises:
+        BodyTooLarge: it has more than any of these routes needs.
+    """
+    if len(body) > _FEW_BYTES and sum(map(body.count, (b",", b"[", b"{"))) > _MOST_PARTS:
+        raise BodyTooLarge(f"The body has more than {_MOST_PARTS:,} members and items. Send it in parts.")
+    return body
 
 
 async def _read(receive: Receive, limit_bytes: int) -> bytes:

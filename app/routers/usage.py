@@ -76,7 +76,7 @@ From = Annotated[
         alias="from",
         description=f"A date or a time in ISO 8601, UTC unless it says otherwise. Left out: {DEFAULT_DAYS} days ago.",
         examples=["2030-01-01"],
-        json_schema_extra={"pattern": f"^{MOMENT_PATTERN}$"},
+        json_schema_extra={"pattern": f"^(?:{MOMENT_PATTERN})?$"},
         max_length=64,
     ),
 ]
@@ -86,7 +86,7 @@ Until = Annotated[
         alias="to",
         description="Likewise; what is from there on is left out. Use is kept by the hour: hours are told whole.",
         examples=["2030-02-01"],
-        json_schema_extra={"pattern": f"^{MOMENT_PATTERN}$"},
+        json_schema_extra={"pattern": f"^(?:{MOMENT_PATTERN})?$"},
         max_length=64,
     ),
 ]

@@ -125,7 +125,9 @@ class ContributionView(View):
 
     id: str = Field(examples=["3f0c4a52-8c1e-4c55-9d0b-5a7d0f9c2b11"])
     name: str = Field(examples=["alice"])
-    group: str = Field(description="The id of its group; empty where it has none.", examples=[""])
+    group: str = Field(
+        description="The name of its group, its id if that is not known; empty where it has none.", examples=[""]
+    )
     served: SumsView = Field(description="What its servers did for everybody.")
     used: SumsView = Field(description="What it and the keys that it made used.")
     group_used: SumsView | None = Field(description="What its whole group used; null where it has none.")

@@ -158,6 +158,7 @@ async def test_no_canary_gets_out(tmp_path: Path, shell: str, log_format: str) -
     ):
         asker = Asker(client)
         ids = await registered(asker, fake)
+        minted = await change_things(asker, ids)
         await refuse_registrations(asker, fake)
         await use_models(asker)
         await send_rubbish(asker)
@@ -168,6 +169,9 @@ async def test_no_canary_gets_out(tmp_path: Path, shell: str, log_format: str) -
         await look_around(asker, ids)
         await asyncio.to_thread(gateway.command, "backup", "saved.tar.gz")
         await asyncio.to_thread(gateway.stop)
+    for secret in minted:
+        shown = [str(path) for path in sorted(tmp_path.rglob("*")) if path.is_file() and secret[5:25] in text_of(path)]
+        assert shown == []
     assert f"Bearer {KEPT}" in indiscreet.authorizations
     assert asker.found == [], "\n".join(asker.found)
     found = list(leaks(gateway))
@@ -184,6 +188,30 @@ async def registered(asker: Asker, fake: FakeModelServer) -> dict[str, str]:
         answer = await asker.ask("POST", "/admin/register", 201, json=body)
         ids[name] = answer.json()["registration_id"]
     return ids
+
+
+async def change_things(asker: Asker, ids: dict[str, str]) -> list[str]:
+    """Changes whose lines of the audit could hold a secret. Return the secrets that were told, once each."""
+    await asker.ask("PATCH", f"/admin/register/{ids['good']}", 200, json={"api_key": KEPT})
+    group = (await asker.ask("POST", "/admin/groups", 201, json={"name": "lab"})).json()["id"]
+    limits = {"requests_per_minute": 1000, "tokens_per_day": 10**9}
+    made = await asker.ask(
+        "POST", "/admin/keys", 201, json={"name": "one", "role": "user", "group": group, "limits": limits}
+    )
+    rotated = await asker.ask("POST", f"/admin/keys/{made.json()['id']}/rotate", 200, json={"overlap_seconds": 60})
+    listed = {"people": [{"name": "two"}], "role": "user", "group": group, "as": "invites"}
+    link = (await asker.ask("POST", "/admin/keys/import", 201, json=listed)).text
+    await asker.ask("POST", "/admin/aliases", 201, json={"name": "fast", "targets": [{"model": "good"}]})
+    keys = [made.json()["key"], rotated.json()["key"]]
+    for key in keys:
+        path = "/v1/chat/completions"
+        await asker.ask("POST", path, 200, json=chat("fast"), headers=bearer(key), lets=(ANSWER,))
+    token = next(word for word in link.replace('"', "/").split("/") if word.startswith("mvi_"))
+    return [*keys, token]
+
+
+def text_of(path: Path) -> str:
+    return path.read_bytes().decode("latin-1")
 
 
 async def refuse_registrations(asker: Asker, fake: FakeModelServer) -> None:
@@ -228,6 +256,10 @@ async def send_rubbish(asker: Asker) -> None:
     await asker.ask("POST", path, 400, content=b"\xff\xfe" + PROMPT.encode())
     await asker.ask("POST", path, 400, json=chat(deep=json.loads("[" * 200 + f'"{PROMPT}"' + "]" * 200)))
     await asker.ask("POST", path, 413, json=chat(padding=PROMPT * 4000))
+    await asker.ask("GET", "/admin/usage", 422, params={"from": PROMPT, "key": ADMIN})
+    await asker.ask("GET", "/admin/usage", 422, params={"group_by": PROMPT})
+    await asker.ask("GET", "/admin/audit", 422, params={"since": PROMPT, "actor": ADMIN})
+    await asker.ask("GET", "/admin/audit", 200, params={"actor": ADMIN, "object": KEPT})
     await asker.ask("POST", "/v1/no-such-path", 404, json=chat(), params={"key": ADMIN, "prompt": PROMPT})
     await asker.ask("POST", "/admin/servers", 405, json=chat())
     await asker.ask("GET", "/admin/servers", 422, params={"status": PROMPT, "api_key": ADMIN})
@@ -271,8 +303,13 @@ async def check(asker: Asker, ids: dict[str, str]) -> None:
 
 async def look_around(asker: Asker, ids: dict[str, str]) -> None:
     """Read everything that can be read."""
-    pages = ("/health", "/ready", "/metrics", "/", "/openapi.json", "/v1/models", "/admin/servers")
-    for path in (*pages, *(f"/admin/servers/{server_id}" for server_id in ids.values())):
+    pages = ("/health", "/ready", "/metrics", "/", "/openapi.json", "/v1/models", "/admin/servers", "/v1/usage")
+    groupings = ("key", "model", "server", "owner", "group", "person", "hour", "day")
+    accounts = [f"/admin/usage?group_by={name}" for name in groupings]
+    accounts += ["/admin/usage?format=csv", "/admin/usage/contributions", "/admin/usage/contributions?format=csv"]
+    accounts += ["/admin/audit?limit=1000", "/admin/audit?format=csv&limit=1000", "/admin/keys", "/admin/aliases"]
+    assert "settings.first" in (await asker.ask("GET", "/admin/audit?kind=settings", 200)).text
+    for path in (*pages, *accounts, *(f"/admin/servers/{server_id}" for server_id in ids.values())):
         await asker.ask("GET", path, 200)
 
 

@@ -54,7 +54,7 @@ class OneByOne:
             await self.grown.wait()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_no_acknowledged_registration_is_lost_by_kill_9(tmp_path: Path) -> None:
     async with serving(FakeModelServer()) as (fake,), open_gateway(tmp_path / "gateway", "door", **QUIET) as gateway:
         registering = OneByOne(fake)

@@ -26,21 +26,25 @@ from tests.fakes.raw_http import exchange, request
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 METRICS_KEY = "metrics-key-0123456789"
-ROLES = ("nobody", "revoked admin", "user", "another owner", "its owner", "admin")
-"""Who asks; what a path names is the one owner's: a server, a key that it minted."""
+ROLES = ("nobody", "revoked admin", "user", "another owner", "its owner", "admin of a group", "admin")
+"""Who asks; what a path names is the one owner's: a server, a key that it minted. No owner is in the admin's group."""
 
 
 class Who(Enum):
     """What each of ``ROLES`` gets; "ok" is any answer of a route that does what it is there for."""
 
-    EVERYBODY = ("ok", "ok", "ok", "ok", "ok", "ok")
-    KEYS = (401, 401, "ok", "ok", "ok", "ok")
-    OWNERS = (401, 401, 403, "ok", "ok", "ok")
-    ITS_OWNER = (401, 401, 403, 403, "ok", "ok")
-    ITS_MINTER = (401, 401, 403, 404, "ok", "ok")
-    ADMINS = (401, 401, 403, 403, 403, "ok")
-    MEMBERS = (401, 401, 403, 404, 404, "ok")
-    """Of a group; these two owners are in none."""
+    EVERYBODY = ("ok", "ok", "ok", "ok", "ok", "ok", "ok")
+    KEYS = (401, 401, "ok", "ok", "ok", "ok", "ok")
+    OWNERS = (401, 401, 403, "ok", "ok", "ok", "ok")
+    ITS_OWNER = (401, 401, 403, 403, "ok", 403, "ok")
+    ITS_MINTER = (401, 401, 403, 404, "ok", 404, "ok")
+    ADMINS = (401, 401, 403, 403, 403, "ok", "ok")
+    OPERATORS = (401, 401, 403, 403, 403, 403, "ok")
+    """Admins that are bound to no group: what concerns everybody."""
+    MEMBERS = (401, 401, 403, 404, 404, 404, "ok")
+    """Of the group that is named; none of these is in it."""
+    ITS_ADMINS = (401, 401, 403, 403, 403, 404, "ok")
+    """Of the group that is named."""
 
 
 WHO = {
@@ -52,7 +56,7 @@ WHO = {
     ("GET", "/ready"): Who.EVERYBODY,
     ("GET", "/invite/{token}"): Who.EVERYBODY,
     ("POST", "/invite/{token}"): Who.EVERYBODY,
-    ("GET", "/metrics"): Who.ADMINS,
+    ("GET", "/metrics"): Who.OPERATORS,
     ("POST", "/v1/chat/completions"): Who.KEYS,
     ("POST", "/v1/completions"): Who.KEYS,
     ("POST", "/v1/embeddings"): Who.KEYS,
@@ -69,21 +73,21 @@ WHO = {
     ("POST", "/admin/servers/{server_id}/pause"): Who.ITS_OWNER,
     ("POST", "/admin/servers/{server_id}/resume"): Who.ITS_OWNER,
     ("POST", "/admin/servers/{server_id}/drain"): Who.ITS_OWNER,
-    ("POST", "/admin/servers/{server_id}/block"): Who.ADMINS,
-    ("POST", "/admin/servers/{server_id}/unblock"): Who.ADMINS,
-    ("POST", "/admin/servers/{server_id}/approve"): Who.ADMINS,
-    ("POST", "/admin/servers/{server_id}/trust"): Who.ADMINS,
-    ("GET", "/admin/explain"): Who.ADMINS,
+    ("POST", "/admin/servers/{server_id}/block"): Who.OPERATORS,
+    ("POST", "/admin/servers/{server_id}/unblock"): Who.OPERATORS,
+    ("POST", "/admin/servers/{server_id}/approve"): Who.OPERATORS,
+    ("POST", "/admin/servers/{server_id}/trust"): Who.OPERATORS,
+    ("GET", "/admin/explain"): Who.OPERATORS,
     ("GET", "/admin/model-classes"): Who.ADMINS,
-    ("POST", "/admin/model-classes"): Who.ADMINS,
-    ("POST", "/admin/model-classes/dismiss"): Who.ADMINS,
-    ("PUT", "/admin/model-classes/{name}"): Who.ADMINS,
-    ("DELETE", "/admin/model-classes/{name}"): Who.ADMINS,
+    ("POST", "/admin/model-classes"): Who.OPERATORS,
+    ("POST", "/admin/model-classes/dismiss"): Who.OPERATORS,
+    ("PUT", "/admin/model-classes/{name}"): Who.OPERATORS,
+    ("DELETE", "/admin/model-classes/{name}"): Who.OPERATORS,
     ("GET", "/admin/aliases"): Who.ADMINS,
-    ("POST", "/admin/aliases"): Who.ADMINS,
+    ("POST", "/admin/aliases"): Who.OPERATORS,
     ("GET", "/admin/aliases/{name}"): Who.ADMINS,
-    ("PUT", "/admin/aliases/{name}"): Who.ADMINS,
-    ("DELETE", "/admin/aliases/{name}"): Who.ADMINS,
+    ("PUT", "/admin/aliases/{name}"): Who.OPERATORS,
+    ("DELETE", "/admin/aliases/{name}"): Who.OPERATORS,
     ("GET", "/admin/keys"): Who.OWNERS,
     ("POST", "/admin/keys"): Who.OWNERS,
     ("POST", "/admin/keys/import"): Who.ADMINS,
@@ -93,16 +97,16 @@ WHO = {
     ("POST", "/admin/keys/{key_id}/rotate"): Who.ITS_MINTER,
     ("POST", "/admin/keys/{key_id}/invite"): Who.ITS_MINTER,
     ("GET", "/admin/groups"): Who.OWNERS,
-    ("POST", "/admin/groups"): Who.ADMINS,
+    ("POST", "/admin/groups"): Who.OPERATORS,
     ("GET", "/admin/groups/{group_id}"): Who.MEMBERS,
-    ("PATCH", "/admin/groups/{group_id}"): Who.ADMINS,
-    ("DELETE", "/admin/groups/{group_id}"): Who.ADMINS,
+    ("PATCH", "/admin/groups/{group_id}"): Who.ITS_ADMINS,
+    ("DELETE", "/admin/groups/{group_id}"): Who.ITS_ADMINS,
     ("GET", "/admin/model-limits"): Who.ADMINS,
-    ("PUT", "/admin/model-limits/{name}"): Who.ADMINS,
-    ("DELETE", "/admin/model-limits/{name}"): Who.ADMINS,
+    ("PUT", "/admin/model-limits/{name}"): Who.OPERATORS,
+    ("DELETE", "/admin/model-limits/{name}"): Who.OPERATORS,
     ("GET", "/admin/usage"): Who.OWNERS,
     ("GET", "/admin/usage/contributions"): Who.OWNERS,
-    ("GET", "/admin/audit"): Who.ADMINS,
+    ("GET", "/admin/audit"): Who.OPERATORS,
 }
 """Each route, and who may call it."""
 OPEN = {route for route, who in WHO.items() if who is Who.EVERYBODY}
@@ -263,13 +267,16 @@ async def people(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dict
         ) as gateway,
     ):
         keys = {"admin": ADMIN_KEY}
+        await posted(gateway.client, "/admin/groups", name="physics")
         for name, role in (
             ("user", "user"),
             ("another owner", "owner"),
             ("its owner", "owner"),
+            ("admin of a group", "admin"),
             ("revoked admin", "admin"),
         ):
-            made = await posted(gateway.client, "/admin/keys", name=name, role=role)
+            group = {"group": "physics"} if name == "admin of a group" else {}
+            made = await posted(gateway.client, "/admin/keys", name=name, role=role, **group)
             keys[name] = made["key"]
         assert (await gateway.client.delete(f"/admin/keys/{made['id']}")).status_code == 204
         numbers = count()
@@ -326,7 +333,7 @@ async def test_what_is_refused_changes_nothing(people: dict[str, People], shell:
     shown = f"/admin/servers/{named['server_id']}" if "server" in path else f"/admin/keys/{named['key_id']}"
     before = (await world.clients["admin"].get(shown)).json()
     bodies = {"PATCH": {"weight": 9.0}, "POST": {"trust": "trusted"} if path.endswith("trust") else {"reason": "mine"}}
-    for role in ROLES[:4]:
+    for role in (*ROLES[:4], "admin of a group"):
         answer = await world.clients[role].request(method, path.format(**named), json=bodies.get(method))
         assert answer.status_code in {401, 403, 404}
         assert "mvk_" not in answer.text

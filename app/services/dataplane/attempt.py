@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, assert_never
 import msgspec
 
 from app.services.core.answer import sse
+from app.services.core.answer.counting import tokens_of_answer
 from app.services.core.answer.opening import AnswerHead, Events, Failed, Unusable, Whole
 from app.services.core.answer.relay import EventRelay
 from app.services.core.answer.usage import BYTES_PER_TOKEN, Usage, estimate
@@ -202,6 +203,10 @@ class Attempt(Refusals):
         relay = self._relay
         return estimate(len(self._exchange.body), relay.events) if type(relay) is EventRelay else None
 
+    def prompt_usage(self) -> Usage | None:
+        """What a server read of a request whose client left before an answer began, estimated; None if it has none."""
+        return estimate(len(self._exchange.body), 0) if self._upstream is not None else None
+
     # -- ends and failures
 
     def _end_stream(self, relay: EventRelay) -> None:
@@ -238,7 +243,7 @@ class Attempt(Refusals):
         self._began()
         if self._lane.breaker.cuts:
             self._lane.completed(self._last_at)
-        told = usage or estimate(len(self._exchange.body), len(body) // BYTES_PER_TOKEN)
+        told = usage or estimate(len(self._exchange.body), tokens_of_answer(body))
         self._exchange.finish_whole(self._status, body, told, None)
 
     def _cut(self, error: AnswerUnusableError) -> None:

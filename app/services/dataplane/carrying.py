@@ -10,23 +10,31 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from app.services.core import retry
+from app.services.core.answer.counting import MOST_ANSWER_TOKENS, within_reason
 from app.services.core.answer.usage import estimate
 from app.services.core.choice.plan import plan
+from app.services.core.choice.sight import sight_of
 from app.services.core.continuation.endings import closing
 from app.services.core.continuation.judgement import Complete, Impossible
+from app.services.core.errors import NotAuthenticated, RequestInvalid
+from app.services.core.people.principal import Trust
 from app.services.core.retry import Failure
 from app.services.dataplane.announcing import Announcing
 from app.services.dataplane.answering import why_not
+from app.services.dataplane.reception import ANONYMOUS
+from app.services.dataplane.terms import Terms
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from app.services.core.answer.usage import Usage
     from app.services.core.choice.plan import Plan
     from app.services.core.choice.snapshot import Candidate, Route
     from app.services.core.errors import GatewayError
+    from app.services.dataplane.admission import Admission
     from app.services.dataplane.attempt import Attempt
     from app.services.dataplane.demands import Wish
     from app.services.dataplane.onward import Leg, Onward
-    from app.services.dataplane.terms import Terms
 
 __all__ = ["Carrying"]
 
@@ -37,7 +45,7 @@ class Carrying(Announcing):
     ``onward``: how its stream goes on when it breaks; None where it can't.
     """
 
-    __slots__ = ("_continuations", "_events", "_queued", "onward")
+    __slots__ = ("_continuations", "_events", "_queued", "onward", "terms")
 
     _continuations: int
     _events: int
@@ -144,6 +152,12 @@ class Carrying(Announcing):
             return estimate(len(self.body), onward.journal.delivered().tokens)
         return self._attempt.partial_usage() if self._attempt is not None else None
 
+    def _believable(self, usage: Usage, candidate: Candidate) -> Usage:
+        """What a server that nobody vouches for says it counted, as far as that can be."""
+        seen = self.seen
+        most = seen.answer_tokens or candidate.model.context_length or MOST_ANSWER_TOKENS
+        return within_reason(usage, len(self.body), most * (seen.choices or 1))
+
     def _learn(self, usage: Usage, candidate: Candidate) -> None:
         """Learn from what a server counted of a prompt; an answer that went on elsewhere was sent a part of it."""
         if not usage.estimated and self._continuations == 0:
@@ -151,17 +165,56 @@ class Carrying(Announcing):
             family = route.family if route is not None else self.seen.model
             self._plane.demands.counted(family, self.body, usage, candidate)
 
+    def pause(self) -> None:
+        """The client reads slowly: stop reading from the server."""
+        self.paused = True
+        if self._attempt is not None:
+            self._attempt.pause()
+
+    def resume(self) -> None:
+        """The client caught up."""
+        self.paused = False
+        if self._attempt is not None:
+            self._attempt.resume()
+
+    def bind(self, admission: Admission) -> None:
+        """Take the terms on which it may go on: it was begun when every server was open to all.
+
+        Whose body says different things to different readers goes to trusted servers alone.
+        """
+        if self.terms is None:
+            try:
+                self.terms = admission.terms(self._plane, self.call, self.seen, self.body)
+            except RequestInvalid:
+                self.terms = Terms(self._plane, self.model, sight_of(self.call.principal, Trust.TRUSTED))
+
+    def hold_key_against(self, key_ids: Container[str]) -> None:
+        """Turn it away if its key is not among the good ones any more."""
+        principal = self.call.principal
+        if principal is not ANONYMOUS and principal.key_id not in key_ids and not self._done:
+            self._fail(NotAuthenticated("The key of this request was revoked, or has expired, while it waited."))
+
     def known_route(self) -> Route | None:
         """The servers that may serve this request; None where there is none."""
         if self.terms is not None:
             return self.terms.route()
         return self._plane.snapshot.routes.get(self.seen.model)
 
-    def others_left(self, *, down: bool = False) -> bool:
-        """Whether a server that was not tried yet has the model; ``down``: one that is down counts too."""
+    def known_routes(self) -> list[Route]:
+        """All routes that it may go by: several for an alias, as long as no answer was begun."""
+        if self.terms is not None and self.leg is None:
+            return self.terms.routes()
         route = self.known_route()
-        others = (*route.ready, *route.standby, *(route.down if down else ())) if route else ()
-        return any(candidate.server.id not in self._tried for candidate in others)
+        return [] if route is None else [route]
+
+    def others_left(self, *, down: bool = False) -> bool:
+        """Whether a server that was not tried yet can take it; ``down``: one that is down counts too."""
+        tried = self._tried
+        return any(
+            candidate.server.id not in tried
+            for route in self.known_routes()
+            for candidate in (*route.ready, *route.standby, *(route.down if down else ()))
+        )
 
     @abstractmethod
     def route(self, *, after: GatewayError | None = None) -> None:

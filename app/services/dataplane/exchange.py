@@ -15,7 +15,8 @@ from app.services.core.answer.usage import Usage
 from app.services.core.choice.plan import Await, Forward, Queue, plan
 from app.services.core.errors import GatewayError, TooSlow
 from app.services.core.http.surfaces import STREAMING_PATHS
-from app.services.core.reporting.outcome import Outcome
+from app.services.core.people.principal import Trust
+from app.services.core.reporting.outcome import CLIENT_LEFT, Outcome
 from app.services.dataplane.answering import busy
 from app.services.dataplane.attempt import Attempt
 from app.services.dataplane.carrying import Carrying
@@ -52,7 +53,7 @@ class Exchange(Carrying):
 
     __slots__ = (
         "_awaited", "_first_token_seconds", "_give_up_at_ticks", "_queue_error",
-        "_queued_at_ticks", "_sent", "_sent_at", "_work_bytes", "terms", "wish",
+        "_queued_at_ticks", "_sent", "_sent_at", "_work_bytes", "wish",
     )  # fmt: skip
 
     def __init__(
@@ -198,20 +199,6 @@ class Exchange(Carrying):
             else:
                 self._fail(error)
 
-    # -- the client's side
-
-    def pause(self) -> None:
-        """The client reads slowly: stop reading from the server."""
-        self.paused = True
-        if self._attempt is not None:
-            self._attempt.pause()
-
-    def resume(self) -> None:
-        """The client caught up."""
-        self.paused = False
-        if self._attempt is not None:
-            self._attempt.resume()
-
     # -- time
 
     def tick(self) -> None:
@@ -269,13 +256,17 @@ class Exchange(Carrying):
         is_whole = status == 200 and error_code is None
         if usage is None:
             usage = self._partial_usage()
-        elif is_whole and len(self.body) >= LEAST_BYTES and attempt is not None:
+            if usage is None and status == CLIENT_LEFT and attempt is not None:
+                usage = attempt.prompt_usage()
+        elif attempt is not None and attempt.candidate.server.trust is not Trust.TRUSTED:
+            usage = self._believable(usage, attempt.candidate)
+        if usage is not None and is_whole and len(self.body) >= LEAST_BYTES and attempt is not None:
             self._learn(usage, attempt.candidate)
         self._close_attempt(is_whole=is_whole)
         terms = self.terms
         told = usage or _NOTHING
-        if terms is not None and terms.admitted is not None:
-            terms.admitted.settle(told.prompt_tokens + told.completion_tokens, plane.clock(), plane.wall_clock())
+        if terms is not None:
+            terms.settle(told.prompt_tokens + told.completion_tokens, plane.clock(), plane.wall_clock())
         outcome = Outcome(
             call.request_id.decode("latin-1"),
             call.client,

@@ -24,16 +24,15 @@ from app.services.dataplane.exchange import Exchange
 from app.services.dataplane.pool import Pool
 from app.services.dataplane.reasons import foresee
 from app.services.dataplane.reception import Call, Reception, Reply, error_reply
+from app.services.dataplane.reporting import Reporting
 from app.services.dataplane.turned_away import outcome_of_reply
 from app.services.dataplane.waiting_room import WaitingRoom
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Container
 
     from app.services.core.choice.explain import Explanation
-    from app.services.core.choice.snapshot import Candidate
     from app.services.core.reporting.outcome import Outcome
-    from app.services.core.retry import Failure
     from app.services.dataplane.link import Link
     from app.services.dataplane.neighbours import Observer, Spawner, Unread, Waiting
     from app.services.dataplane.onward import Preparer
@@ -48,7 +47,7 @@ _TICKS_PER_LOOK = 10
 _logger = logging.getLogger("gateway.plane")
 
 
-class DataPlane:
+class DataPlane(Reporting):
     """The way of all requests. Handed only frozen values; knows neither settings, nor SQL, nor the web framework."""
 
     def __init__(  # noqa: PLR0913 - the composition root names each part once
@@ -132,9 +131,20 @@ class DataPlane:
         self._queue.place_freed(for_all=True)
 
     def look_at_rules(self) -> None:
-        """See whether requests of plain keys have terms at all; to be called when the limits of models changed."""
+        """See whether requests of plain keys have terms at all; to be called when the limits of models changed.
+
+        Those that began when all servers were open to all get their terms as soon as that is no longer so.
+        """
         snapshot = self.snapshot
         self._all_alike = snapshot.is_open and not snapshot.aliases and not self.admission.gate.model_rules
+        if not snapshot.is_open:
+            for exchange in self._running:
+                exchange.bind(self.admission)
+
+    def shut_out(self, key_ids: Container[str]) -> None:
+        """Turn away those that wait and whose keys are not among these any more."""
+        for exchange in list(self._queue):
+            exchange.hold_key_against(key_ids)
 
     def returned(self, server_id: str) -> None:
         """A server that somebody waits for has passed a check: if it was ejected, it is used again, gently at first."""
@@ -154,7 +164,7 @@ class DataPlane:
         try:
             seen = peek(body, self.limits.max_json_depth)
             if not (self._all_alike and call.principal.is_plain):
-                call, terms = self.admission.judge(self, call, seen, len(body), self.clock())
+                call, terms = self.admission.judge(self, call, seen, body, self.clock())
         except GatewayError as error:
             self._turn_down(call, error, client)
             return None
@@ -219,35 +229,6 @@ class DataPlane:
         """Let those that wait try again."""
         if self._queue.count:
             self._queue.place_freed()
-
-    def look_again(self, server_ids: Iterable[str]) -> None:
-        """Ask for checks of servers that might be back."""
-        for server_id in server_ids:
-            self._observer.look_again(server_id)
-
-    def ejected(self, server_id: str, failure: Failure, status: int, *, begun: bool, failures: int) -> None:
-        """The breaker turned away from a server, after so many answers in a row that were no good."""
-        self._observer.ejected(server_id, failure, status, begun=begun, failures=failures)
-
-    def dial_failed(self, server_id: str, reason: str) -> None:
-        """Report a failed dial."""
-        self._observer.dial_failed(server_id, reason)
-
-    def answer_unusable(self, call: Call, server_id: str, reason: str) -> None:
-        """Report an answer that broke off."""
-        self._observer.answer_unusable(call.request_id.decode("latin-1"), server_id, reason)
-
-    def rejected(self, server_id: str, status: int, asked_at: float) -> None:
-        """Report that a server refuses our key."""
-        self._observer.rejected(server_id, status, asked_at=asked_at)
-
-    def crossed(self, call: Call, candidate: Candidate, words: str) -> None:
-        """Report that an answer goes on at a server that differs from the one that began it."""
-        self._observer.crossed(call.request_id.decode("latin-1"), candidate.server.id, words)
-
-    def continuation_refused(self, candidate: Candidate) -> None:
-        """Report that a server would not go on with an answer."""
-        self._observer.continuation_refused(candidate.server.id, candidate.model.upstream_name)
 
     def doubt(self, server_id: str) -> None:
         """Have a silent server asked whether it lives; those who wait for it are told."""

@@ -26,7 +26,7 @@ from app.services.core.people.refusals import model_not_in_scope, route_not_in_s
 from app.services.core.people.said import named_person, reach_of, session_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from ipaddress import IPv4Network, IPv6Network
 
     from app.services.core.choice.snapshot import Snapshot
@@ -182,28 +182,39 @@ class Reception:
                 raise route_not_in_scope(path, principal.routes)
             via = passed_on(noted.get(b"via", b""), self.via)
             if isinstance(surface, Inference):
-                trace = self._trace(noted.get(b"traceparent", b""), noted.get(b"tracestate", b""))
-                named = named_person(principal, noted, self._user_headers)
-                return Call(
-                    path=surface.path,
-                    principal=principal,
-                    request_id=request_id,
-                    client=client,
-                    via=b"\r\nvia: %b\r\n" % via,
-                    lines=lines,
-                    cors=cors,
-                    trace=trace,
-                    session=session_of(noted.get(_SESSION, b"")),
-                    asks_why=noted.get(_ROUTE, b"").strip().lower() == b"why",
-                    person=named or principal.person,
-                    named=bool(named),
-                    reach=reach_of(principal, noted.get(_TRUST)),
-                )
+                return self._call(surface, principal, noted, request_id, client, via, cors)
             reach = reach_of(principal, noted.get(_TRUST))
             body = _models(surface, self._views.of(snapshot, sight_of(principal, reach)), principal.models)
             return Reply(200, lines + b"content-type: application/json\r\n", body, _MODELS, client, request_id)
         except GatewayError as error:
             return error_reply(error, lines, path=path, client=client, request_id=request_id)
+
+    def _call(
+        self,
+        surface: Inference,
+        principal: Principal,
+        noted: Mapping[bytes, bytes],
+        request_id: bytes,
+        client: str,
+        via: bytes,
+        cors: bytes,
+    ) -> Call:
+        named = named_person(principal, noted, self._user_headers)
+        return Call(
+            path=surface.path,
+            principal=principal,
+            request_id=request_id,
+            client=client,
+            via=b"\r\nvia: %b\r\n" % via,
+            lines=b"x-request-id: %b\r\n%b" % (request_id, cors),
+            cors=cors,
+            trace=self._trace(noted.get(b"traceparent", b""), noted.get(b"tracestate", b"")),
+            session=session_of(noted.get(_SESSION, b"")),
+            asks_why=noted.get(_ROUTE, b"").strip().lower() == b"why",
+            person=named or principal.person,
+            named=bool(named),
+            reach=reach_of(principal, noted.get(_TRUST)),
+        )
 
     def again(self, known: Call, variation: Variation) -> Call:
         """Make the call of a request that differs from a known one in this alone."""

@@ -57,8 +57,9 @@ class Refusals(Vigil):
         length = refused_length(refusal, context_of(self.candidate))
         demand = outgrown(None if wish is None else wish.demand, length, exchange.seen.answer_tokens)
         exchange.wish = Wish(demand, (), None) if wish is None else msgspec.structs.replace(wish, demand=demand)
-        route = exchange.known_route()
-        return route is not None and exchange.others_left(down=True) and may_fit(route, demand, self.candidate)
+        if not exchange.others_left(down=True):
+            return False
+        return any(may_fit(route, demand, self.candidate) for route in exchange.known_routes())
 
     def _status_failed(self, failure: Failure, retry_after_seconds: int | None) -> None:
         if failure is Failure.OVERLOADED:

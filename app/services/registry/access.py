@@ -19,6 +19,7 @@ __all__ = [
     "require_operators_word",
     "require_registrant",
     "require_steering",
+    "require_still",
     "sees",
     "steers",
 ]
@@ -105,3 +106,14 @@ def require_operators_word(principal: Principal) -> None:
     if not is_operator(principal):
         message = "This key is bound to a group, and this concerns all of them. Use an admin key without a group."
         raise NotAllowed(message)
+
+
+def require_still(principal: Principal, owners: Owners) -> None:
+    """Let pass who may still do what they asked for before a server was looked at, which may take seconds.
+
+    Raises:
+        NotAllowed: the key was revoked, has expired, or became a user's meanwhile.
+    """
+    became_users = principal.role is not Role.USER and owners.role_of(principal.key_id) is Role.USER
+    if became_users or not owners.is_good(principal.key_id):
+        raise NotAllowed("This key was revoked, has expired or was changed meanwhile, and nothing was done.")

@@ -15,7 +15,7 @@ from app.services.core.choice.classes import ModelClass
 from app.services.core.errors import Conflict, NotFound
 from app.services.core.naming.observed import Observation
 from app.services.core.naming.proposals import Proposal, propose
-from app.services.registry.access import require_operator
+from app.services.registry.access import require_operators_word
 from app.services.registry.accounting.audit_entry import entry
 from app.services.registry.changes import Changes
 from app.services.registry.class_rules import MAX_CLASSES, checked_members, checked_name, refuse_conflicts
@@ -134,12 +134,12 @@ class ModelClasses:
             members: the names; whether a server has them now does not matter.
 
         Raises:
-            NotAllowed: not an admin key.
+            NotAllowed: not an admin key, or one that is bound to a group: classes are everybody's.
             FieldsInvalid: a name is not one, or there are too few or too many.
             Conflict: one of the names is in another class already, or the class would hide a model.
             StorageUnavailable: nothing was stored, nothing changed.
         """
-        require_operator(principal)
+        require_operators_word(principal)
         wanted = self._record(principal, checked_name(name), checked_members(name, members), ClassStatus.CONFIRMED)
         await self._changes.carry_through(self._add(principal, wanted))
         logger.info("Names were confirmed to be one model", name=wanted.name, members=len(wanted.members))
@@ -147,7 +147,7 @@ class ModelClasses:
 
     async def change(self, principal: Principal, name: str, new_name: str, members: Iterable[str]) -> ClassRecord:
         """Describe a class anew. Raises as ``confirm`` does, and NotFound."""
-        require_operator(principal)
+        require_operators_word(principal)
         self.get(name)
         chosen = checked_members(checked_name(new_name), members)
         record = await self._changes.carry_through(self._change(principal, name, new_name, chosen))
@@ -160,7 +160,7 @@ class ModelClasses:
         Raises:
             NotAllowed, NotFound, StorageUnavailable: nothing changed.
         """
-        require_operator(principal)
+        require_operators_word(principal)
         await self._changes.carry_through(self._remove(principal, name))
         logger.info("A class of models was dissolved", name=name)
 
@@ -170,7 +170,7 @@ class ModelClasses:
         Raises:
             NotAllowed, FieldsInvalid, StorageUnavailable: nothing changed.
         """
-        require_operator(principal)
+        require_operators_word(principal)
         chosen = checked_members("", members)
         await self._changes.carry_through(
             self._add_dismissed(principal, self._record(principal, "", chosen, ClassStatus.DISMISSED))

@@ -91,7 +91,10 @@ class Publisher:
         now: datetime,
         findings: Mapping[str, Findings] = MappingProxyType({}),
     ) -> None:
-        """Install the servers as they are at this moment; ``findings`` by server id."""
+        """Install the servers as they are at this moment; ``findings`` by server id.
+
+        Those that wait for approval are left out: nobody is told of their models, nor of a place that is not open yet.
+        """
         self._turns.keep_only(records)
         self._due_at = next_expiry(records, now, self._turns)
         self._install(
@@ -105,6 +108,7 @@ class Publisher:
                     self.owners,
                 )
                 for record in records
+                if not record.pending.in_force(now)
             )
         )
 

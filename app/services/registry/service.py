@@ -17,7 +17,7 @@ from msgspec import UNSET
 from app.services.core.errors import Conflict, NotFound
 from app.services.core.keys import Role
 from app.services.core.network.addresses import parse_endpoint
-from app.services.registry.access import is_operator, require_registrant, sees, steers
+from app.services.registry.access import is_operator, require_registrant, require_still, sees, steers
 from app.services.registry.audited import GATEWAY, told_nobody, told_of
 from app.services.registry.examination import Inspector, examine, revised
 from app.services.registry.records import NO_HOLD, ServerRecord
@@ -134,6 +134,7 @@ class Registry(Steering):
         self._refuse_duplicate(principal, endpoint)
         spec = replace(spec, hours=await in_its_zone(spec.hours))
         examined = await examine(self._inspector, endpoint, spec, self._clock())
+        require_still(principal, self.owners)
         now = self._clock()
         blank = ServerRecord(str(uuid4()), endpoint, (), created_at=now, updated_at=now, owner=principal.key_id)
         waits = self._needs_approval and not is_operator(principal)
@@ -241,6 +242,7 @@ class Registry(Steering):
                 wanted = replace(wanted, hours=await in_its_zone(wanted.hours))
             checked = always_examine or needs_check(before, replace(wanted, endpoint_url=endpoint.url))
             examined = await examine(self._inspector, endpoint, wanted, self._clock()) if checked else None
+            require_still(principal, self.owners)
             record = await self._write(principal, server_id, change, wanted, examined)
         if examined is not None:
             self.on_version(server_id, examined.version)

@@ -32,6 +32,10 @@ def _no_group(_key_id: str) -> str | None:
     return None
 
 
+def _all_good(_key_id: str) -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Owners:
     """What is known of the keys that registered servers.
@@ -39,10 +43,12 @@ class Owners:
     Attributes:
         role_of: the role of a key by its id, also after it was revoked; None for one that is not known.
         group_of: the id of its group; None for none.
+        is_good: whether it opens the gateway now.
     """
 
     role_of: Callable[[str], Role | None] = _operator_alone
     group_of: Callable[[str], str | None] = _no_group
+    is_good: Callable[[str], bool] = _all_good
 
     def group(self, key_id: str | None) -> str | None:
         """The id of a key's group; None where there is no such key, or no group of it."""

@@ -39,7 +39,8 @@ def known(gateway, monkeypatch):
 
 
 def run(*arguments: str):
-    return CliRunner().invoke(aliases_app, list(arguments))
+    """Run a command on a page that is wide enough for one line a row, whatever terminal the tests run in."""
+    return CliRunner().invoke(aliases_app, list(arguments), env={"COLUMNS": "160"})
 
 
 def test_list_shows_shares_bounds_fallbacks_and_what_is_missing(known) -> None:

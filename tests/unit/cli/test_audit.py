@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from urllib.parse import parse_qs, urlsplit
 
@@ -9,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from app.cli.root import build
+from app.routers.usage_views import AuditView
 
 
 def line(number: int, **fields) -> dict:
@@ -60,6 +63,18 @@ def test_pages_are_put_together(run_here, known) -> None:
         (["3"], ["1"]),
         (["1"], ["1"]),
     ]
+
+
+def test_as_csv_a_name_is_never_a_formula(run_here, known) -> None:
+    known.answers["GET", "/admin/audit"] = 200, {"rows": [line(2, name="=cmd()"), line(1, before=None)],
+                                                   "next_before": None}  # fmt: skip
+    first, second = csv.DictReader(io.StringIO(run_here("audit", "--csv").stdout, newline=""))
+    assert (first["id"], first["at"], first["name"]) == ("2", "2030-01-01T08:09:10.5Z", "'=cmd()")
+    assert json.loads(first["after"]) == {"models": ["m"], "role": "owner", "same": 1}
+    assert (second["before"], second["object_id"]) == ("", "k1")
+    assert list(first) == list(AuditView.model_fields)
+    known.answers["GET", "/admin/audit"] = 200, {"rows": [], "next_before": None}
+    assert run_here("audit", "--csv").stdout.startswith("id,at,actor_id,")
 
 
 def test_nothing_is_told_as_such(run_here, known) -> None:

@@ -252,7 +252,9 @@ def test_judging_a_server(fields: dict[str, object], level: Level, said: str) ->
 def test_who_lifts_a_hold_depends_on_who_set_it() -> None:
     server = {"registration_id": "abcdefgh-1", "health_status": "healthy"}
     assert "multiverse servers resume abcdefgh" in judge_server({**server, "draining": True}).fix
-    assert "admin" in judge_server({**server, "blocked": True, "paused": True}).fix
+    said = "multiverse servers unblock abcdefgh (with an admin key)"
+    assert judge_server({**server, "blocked": True, "paused": True}).fix == said
+    assert "servers check abcdefgh" in judge_server({**server, "quarantined": True, "paused": True}).fix
 
 
 def everything_here() -> dict[str, tuple[bytes, int, int]]:

@@ -91,6 +91,24 @@ def test_change_keeps_other_limits(run_here, known) -> None:
     )
 
 
+def test_each_limit_of_a_person_and_of_a_model_may_be_said(run_here, known) -> None:
+    person = ["--person-tokens-per-minute", "3", "--person-tokens-per-month", "9"]
+    run_here("groups", "create", "x", *person, "--model-limit", "big:concurrency=1,tokens_per_day=5")
+    assert known.requests[-1][2] == {
+        "name": "x",
+        "person_limits": {"tokens_per_minute": 3, "tokens_per_month": 9},
+        "model_limits": {"big": {"concurrency": 1, "tokens_per_day": 5}},
+    }
+    run_here("groups", "change", "physics-101", *person, "--model-limit", "big:concurrency=1")
+    assert known.requests[-1][2] == {
+        "person_limits": {**PHYSICS["person_limits"], "tokens_per_minute": 3, "tokens_per_month": 9},
+        "model_limits": {"big": {"concurrency": 1}},
+    }
+    assert run_here("groups", "create", "x", "--model-limit", "big").exit_code == 2
+    run_here("groups", "change", "physics-101", "--clear", "model_limits")
+    assert known.requests[-1][2] == {"model_limits": None}
+
+
 def test_change_clears(run_here, known) -> None:
     run_here(
         "groups", "change", "physics-101", "--clear", "models", "--clear", "limits", "--concurrency", "3", "--json"

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from app.cli import console, key_import
 from app.cli.exits import CommandFailed
 from app.cli.key_import import output_file, read_list, sheet
-from app.cli.key_options import limits_given, parse_duration, parse_expiry
+from app.cli.key_options import parse_duration, parse_expiry
 from app.cli.key_table import key_lines, limits_in_words
 from app.cli.root import build
 
@@ -147,6 +147,7 @@ def test_create_sends_what_was_given(run_here, known) -> None:
         ["--requests-per-minute", "0"],
         ["--weight", "0"],
         ["--role", "king"],
+        ["--model-limit", "llama"],
     ],
 )
 def test_wrong_usage_ends_with_2_before_anything_is_asked(run_here, known, arguments: list[str]) -> None:
@@ -169,7 +170,9 @@ def test_list_filters_and_says_how_to_go_on(run_here, known) -> None:
     known.answers["GET", PATH] = 200, {"keys": [], "total": 0}
     assert "No key matches" in run_here("keys", "list", "--group", "a b", "--role", "user", "--state", "active").stdout
     assert known.requests[-1][1] == f"{PATH}?group=a+b&role=user&state=active"
-    assert "multiverse keys create" in run_here("keys", "list").stdout
+    said = run_here("keys", "list").stdout
+    assert "You see no key beside" in said, "an owner's key that made none sees none, whatever others there are"
+    assert "multiverse keys create" in said
 
 
 @pytest.mark.usefixtures("known")
@@ -215,6 +218,20 @@ def test_change_clears_what_a_key_can_be_without(run_here, known) -> None:
     run_here("keys", "change", "ada", *clear, "--concurrency", "7", "--json")
     expected = {"expires_at": None, "group": None, "models": None, "limits": {"concurrency": 7}}
     assert known.requests[-1][2] == expected
+
+
+def test_limits_of_models_are_sent_and_others_stay(run_here, known) -> None:
+    limit = ["--model-limit", "big:requests_per_minute=10", "--model-limit", "llama3.1:8b:concurrency=2"]
+    run_here("keys", "create", "--name", "x", *limit)
+    sent = {"big": {"requests_per_minute": 10}, "llama3.1:8b": {"concurrency": 2}}
+    assert known.requests[-1][2] == {"name": "x", "model_limits": sent}
+    run_here("keys", "change", "grace", *limit)
+    sent["big"] = {**NO_LIMITS, "concurrency": 1, "requests_per_minute": 10}
+    assert known.requests[-1][2] == {"model_limits": sent}
+    run_here("keys", "change", "grace", "--clear", "model_limits", *limit[2:])
+    assert known.requests[-1][2] == {"model_limits": {"llama3.1:8b": {"concurrency": 2}}}
+    run_here("keys", "change", "grace", "--clear", "model_limits")
+    assert known.requests[-1][2] == {"model_limits": None}
 
 
 def test_a_change_of_nothing_is_refused(run_here, known) -> None:
@@ -345,6 +362,27 @@ def test_invites_are_asked_for(run_here, listed) -> None:
     assert "1 invite link." in result.stderr
 
 
+def test_the_keys_of_a_list_have_all_terms_but_a_persons(run_here, listed) -> None:
+    options = ["--route", "/v1/models", "--reach", "group", "--weight", "2", "--background", "--tools-anywhere"]
+    options += ["--model-limit", "big:concurrency=1", "--role", "user", "--model", "m", "--concurrency", "3"]
+    run_here("keys", "import", "class.csv", *options)
+    assert listed.requests[-1][2] == {
+        "csv": CSV,
+        "as": "keys",
+        "skip_existing": False,
+        "routes": ["/v1/models"],
+        "reach": "group",
+        "weight": 2.0,
+        "background": True,
+        "tools_anywhere": True,
+        "model_limits": {"big": {"concurrency": 1}},
+        "role": "user",
+        "models": ["m"],
+        "limits": {"concurrency": 3},
+    }
+    assert run_here("keys", "import", "class.csv", "--person", "p").exit_code == 2
+
+
 def test_with_a_file_json_holds_no_key(run_here, listed, empty_directory: Path) -> None:
     result = run_here("keys", "import", "class.csv", "--output", "keys.csv", "--json")
     assert SECRET not in result.stdout
@@ -463,8 +501,6 @@ def test_durations() -> None:
 
 
 def test_limits_in_words() -> None:
-    assert limits_given(None, None, None, None, None) is None
-    assert limits_given(1, None, None, None, 2) == {"requests_per_minute": 1, "concurrency": 2}
     assert limits_in_words({**NO_LIMITS, "tokens_per_month": 1_000_000}) == "1,000,000 tokens/month"
     assert limits_in_words(None) == ""
-    assert next(iter(key_lines(GRACE))) == "grace (bbbb2222): role user."
+    assert next(iter(key_lines(GRACE))) == "grace (bbbb2222): role user; big 1 at once."

@@ -34,6 +34,7 @@ OWN = {
 CONTRIBUTION = {
     "id": "o1", "name": "Ann", "group": "", "served": SUMS, "used": SUMS, "group_used": None, "balance_tokens": -12345,
 }  # fmt: skip
+KEY_ID = "7d0f1c6e-2b8a-4f0e-9c55-0f4b1f1f6a01"
 REFUSED = 403, {"error": {"message": "This key sees its own use alone: GET /v1/usage."}}
 
 
@@ -46,7 +47,7 @@ def known(gateway):
 
 
 def asked(gateway) -> dict[str, list[str]]:
-    return parse_qs(urlsplit(gateway.requests[-1][1]).query)
+    return parse_qs(urlsplit(gateway.requests[-1][1]).query, keep_blank_values=True)
 
 
 def test_it_shows_who_used_what_with_the_sum_and_what_is_estimated(run_here, known) -> None:
@@ -66,12 +67,14 @@ def test_rows_that_were_left_out_are_told_of(run_here, known) -> None:
 
 def test_what_is_asked_goes_to_the_gateway(run_here, known) -> None:
     run_here(
-        "usage", "--by", "day", "--from", "2030-01-01", "--to", "2030-02-01", "--of-key", "k1", "--of-key", "k2",
-        "--model", "m/1", "--server", "s", "--owner", "o", "--group", "g", "--person", "p", "--side", "used",
+        "usage", "--by", "day", "--from", "2030-01-01", "--to", "2030-02-01", "--of-key", KEY_ID,
+        "--of-key", "admin", "--model", "m/1", "--model", "m2", "--server", KEY_ID, "--owner", KEY_ID, "--group", "",
+        "--person", "p", "--side", "used",
     )  # fmt: skip
     assert asked(known) == {
-        "group_by": ["day"], "from": ["2030-01-01"], "to": ["2030-02-01"], "key": ["k1", "k2"], "model": ["m/1"],
-        "server": ["s"], "owner": ["o"], "group": ["g"], "person": ["p"], "side": ["used"], "limit": ["10000"],
+        "group_by": ["day"], "from": ["2030-01-01"], "to": ["2030-02-01"], "key": [KEY_ID, "admin"],
+        "model": ["m/1", "m2"], "server": [KEY_ID], "owner": [KEY_ID], "group": [""], "person": ["p"],
+        "side": ["used"], "limit": ["10000"],
     }  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -124,7 +124,7 @@ async def test_a_class_is_changed_and_dissolved(names):
         await names.classes.dissolve(ADMIN, "home/llama")
 
 
-@pytest.mark.parametrize("principal", [OWNER, USER])
+@pytest.mark.parametrize("principal", [OWNER, USER, replace(ADMIN, key_id="lab", group="lab")])
 async def test_only_the_operator_decides(names, principal):
     for change in (
         names.classes.confirm(principal, "house", [HUB, LLAMA]),

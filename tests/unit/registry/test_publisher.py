@@ -48,6 +48,19 @@ def test_record_health_findings_and_facts_meet_in_one_server():
     assert installed[1][1].swaps_models
 
 
+def test_routing_hears_nothing_of_a_server_that_waits_for_approval_until_that_is_over():
+    installed: list[tuple[Server, ...]] = []
+    publisher = Publisher(States(), installed.append)
+    until = START + timedelta(minutes=1)
+    waiting = [record("one", pending=Hold(active=True)), record("two", pending=Hold(active=True, until=until))]
+    publisher.publish([*waiting, record("three")], START)
+    assert [server.id for server in installed[-1]] == ["three"]
+    assert not publisher.is_due(START)
+    assert publisher.is_due(until)
+    publisher.publish([*waiting, record("three")], until)
+    assert [(server.id, server.pending) for server in installed[-1]] == [("two", False), ("three", False)]
+
+
 def test_facts_may_be_left_out_and_holds_run_out():
     installed: list[tuple[Server, ...]] = []
     publisher = Publisher(States(), installed.append)

@@ -151,7 +151,7 @@ async def test_roles_hold(world):
 
 
 async def test_a_replaced_server_is_described_anew_as_a_whole(world):
-    full = ServerSpec(URL, api_key="key", max_concurrency=4, priority=3, metadata={"owner": "alice"})
+    full = ServerSpec(URL, api_key="key", max_concurrency=4, priority=-3, metadata={"owner": "alice"})
     record = await world.registry.register(OWNER, full)
     await world.registry.pause(OWNER, record.id)
     world.inspector.listed[OTHER_URL] = ["other"]
@@ -181,9 +181,42 @@ async def test_a_change_that_fails_its_check_changes_nothing(world):
     record = await world.registry.register(OWNER, SPEC)
     world.inspector.failing[OTHER_URL] = (CheckFailure.UNREACHABLE, "connection refused")
     with pytest.raises(ServerUnreachable):
-        await world.registry.change(OWNER, record.id, ServerChange(endpoint_url=OTHER_URL, priority=9))
+        await world.registry.change(OWNER, record.id, ServerChange(endpoint_url=OTHER_URL, priority=-9))
     assert world.registry.servers[record.id] == record
     await assert_alike(world)
+
+
+@pytest.mark.parametrize(
+    ("more", "param"), [({"priority": 1}, "priority"), ({"weight": 10.5}, "weight")], ids=["priority", "weight"]
+)
+async def test_no_owner_prefers_a_server_of_its_own_and_nothing_is_looked_at_for_it(world, more, param):
+    with pytest.raises(FieldsInvalid) as caught:
+        await world.registry.register(OWNER, ServerSpec(OTHER_URL, **more))
+    assert caught.value.param == param
+    record = await world.registry.register(OWNER, SPEC)
+    for attempt in (
+        world.registry.change(OWNER, record.id, ServerChange(**more)),
+        world.registry.replace(OWNER, record.id, ServerSpec(URL, **more)),
+    ):
+        with pytest.raises(FieldsInvalid, match="admin") as caught:
+            await attempt
+        assert caught.value.param == param
+    assert len(world.inspector.looks) == 1
+    await assert_alike(world)
+
+
+async def test_what_the_operator_gave_a_server_stays_while_its_owner_changes_other_things(world):
+    record = await world.registry.register(OWNER, SPEC)
+    await world.registry.change(ADMIN, record.id, ServerChange(priority=5, weight=50.0))
+    after = await world.registry.change(OWNER, record.id, ServerChange(max_concurrency=2))
+    assert (after.priority, after.weight, after.max_concurrency) == (5, 50.0, 2)
+    with pytest.raises(FieldsInvalid):
+        await world.registry.change(OWNER, record.id, ServerChange(priority=6))
+    lowered = await world.registry.change(OWNER, record.id, ServerChange(priority=0, weight=10.0))
+    assert (lowered.priority, lowered.weight) == (0, 10.0)
+    with pytest.raises(FieldsInvalid):
+        await world.registry.change(OWNER, record.id, ServerChange(priority=5))
+    assert (await world.registry.register(ADMIN, ServerSpec(OTHER_URL, priority=9, weight=99.0))).priority == 9
 
 
 @pytest.mark.parametrize("url", ["https://10.0.0.5:8000", "http://10.0.0.66:8000", "http://10.0.0.5:8001"])
@@ -314,13 +347,13 @@ async def test_a_pause_does_not_wait_for_an_examination_and_stands_after_it(worl
     record = await world.registry.register(OWNER, SPEC)
     world.inspector.gate = asyncio.Event()
     world.inspector.looking.clear()
-    edit = asyncio.create_task(world.registry.change(OWNER, record.id, ServerChange(api_key="new", priority=7)))
+    edit = asyncio.create_task(world.registry.change(OWNER, record.id, ServerChange(api_key="new", priority=-7)))
     await world.inspector.looking.wait()
     await world.registry.pause(OWNER, record.id, reason="meanwhile")
     assert world.routed()[record.id].paused
     world.inspector.gate.set()
     after = await edit
-    assert (after.paused, after.priority, after.api_key) == (Hold(active=True, reason="meanwhile"), 7, "new")
+    assert (after.paused, after.priority, after.api_key) == (Hold(active=True, reason="meanwhile"), -7, "new")
     await assert_alike(world)
 
 
@@ -339,10 +372,10 @@ async def test_a_server_removed_during_its_examination_stays_removed(world):
 
 async def test_edits_of_one_server_take_turns(world):
     record = await world.registry.register(OWNER, SPEC)
-    changes = [ServerChange(priority=1), ServerChange(api_key="new"), ServerChange(weight=5.0)]
+    changes = [ServerChange(priority=-1), ServerChange(api_key="new"), ServerChange(weight=5.0)]
     await asyncio.gather(*(world.registry.change(OWNER, record.id, change) for change in changes))
     after = world.registry.servers[record.id]
-    assert (after.priority, after.api_key, after.weight) == (1, "new", 5.0)
+    assert (after.priority, after.api_key, after.weight) == (-1, "new", 5.0)
     await assert_alike(world)
 
 
@@ -395,7 +428,7 @@ async def test_when_the_database_fails_nothing_changes_and_reads_go_on(world):
     await world.database.close()
     for attempt in (
         world.registry.register(OWNER, ServerSpec(OTHER_URL)),
-        world.registry.change(OWNER, record.id, ServerChange(priority=1)),
+        world.registry.change(OWNER, record.id, ServerChange(priority=-1)),
         world.registry.remove(OWNER, record.id),
         world.registry.pause(OWNER, record.id),
     ):

@@ -11,7 +11,14 @@ from app.services.core.network.addresses import parse_endpoint
 from app.services.core.people.principal import Trust
 from app.services.core.types import ModelEntry
 from app.services.registry.records import NO_HOLD, Hold, ServerRecord
-from app.services.registry.terms_rules import AWAITS_APPROVAL, change_in_words, judged, refuse_empty_group
+from app.services.registry.terms_rules import (
+    AWAITS_APPROVAL,
+    OWNERS_MOST_WEIGHT,
+    change_in_words,
+    judged,
+    refuse_empty_group,
+    refuse_rank,
+)
 from tests.fakes.registry import START
 
 BEFORE = ServerRecord(
@@ -72,3 +79,27 @@ def test_a_server_is_shared_with_no_group_that_is_none() -> None:
     with pytest.raises(FieldsInvalid, match="everyone or me") as caught:
         refuse_empty_group("group", None)
     assert caught.value.param == "share"
+
+
+@pytest.mark.parametrize(
+    ("priority", "weight", "was", "param"),
+    [
+        (0, 1.0, (0, 1.0), None),
+        (-1000, 0.01, (0, 1.0), None),
+        (0, OWNERS_MOST_WEIGHT, (0, 1.0), None),
+        (1, 1.0, (0, 1.0), "priority"),
+        (1, 1.0, (-5, 1.0), "priority"),
+        (0, 10.001, (0, 1.0), "weight"),
+        (4, 40.0, (4, 40.0), None),
+        (3, 30.0, (4, 40.0), None),
+        (5, 40.0, (4, 40.0), "priority"),
+        (4, 41.0, (4, 40.0), "weight"),
+    ],
+)
+def test_an_owner_gives_no_rank_above_the_usual_nor_above_what_it_was(priority, weight, was, param):
+    if param is None:
+        refuse_rank(priority, weight, was=was)
+        return
+    with pytest.raises(FieldsInvalid, match="admin") as caught:
+        refuse_rank(priority, weight, was=was)
+    assert caught.value.param == param

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import pytest
 
-from app.routers import aliases as aliases_router
 from app.services.core.choice.aliases import Alias, Target
 from app.services.registry.aliases.service import Aliases
 from app.services.registry.aliases.store import AliasStore
@@ -36,8 +35,6 @@ class Here:
 @pytest.fixture
 async def here(api: Api) -> AsyncIterator[Here]:
     world = api.world
-    if not any(getattr(route, "path", "").startswith(PATH) for route in api.app.routes):
-        api.app.include_router(aliases_router.router)
     made = Aliases(AliasStore(world.database), lambda: world.installed[-1], world.clock, world.registry.publish)
     await made.load()
     api.app.state.aliases = made

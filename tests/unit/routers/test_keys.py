@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from app.routers.import_schemas import ImportPeople
+from app.routers.key_schemas import RotateKey
 from app.services.core.keys import KeyForm, looks_minted
 from tests.fakes.api import ADMIN_KEY, Api
 from tests.fakes.people import People, people_of
@@ -154,11 +155,74 @@ async def test_a_rotated_key_has_two_secrets_until_the_overlap_ends(people: Peop
     assert len((await people.call("GET", f"{PATH}/{made['id']}"))["secrets"]) == 1
 
 
-async def test_rotating_without_a_body_ends_the_old_secret_at_once(people: People) -> None:
+@pytest.mark.parametrize("options", [{}, {"json": {}}], ids=["no body", "an empty one"])
+async def test_unless_it_is_said_otherwise_both_secrets_open_a_key_for_an_hour(people: People, options: dict) -> None:
     made = await people.make()
-    rotated = await people.call("POST", f"{PATH}/{made['id']}/rotate")
+    rotated = await people.call("POST", f"{PATH}/{made['id']}/rotate", **options)
+    assert [secret["expires_at"] for secret in rotated["secrets"]] == ["2030-01-01T01:00:00Z", None]
+    await people.call("GET", PATH, 403, made["key"])
+    people.api.world.clock.move(hours=1)
+    people.keys.refresh(people.api.world.clock())
     await people.call("GET", PATH, 401, made["key"])
     await people.call("GET", PATH, 403, rotated["key"])
+
+
+async def test_an_overlap_of_0_ends_the_old_secret_at_once(people: People) -> None:
+    made = await people.make()
+    rotated = await people.call("POST", f"{PATH}/{made['id']}/rotate", json={"overlap_seconds": 0})
+    await people.call("GET", PATH, 401, made["key"])
+    await people.call("GET", PATH, 403, rotated["key"])
+
+
+def test_the_description_tells_how_long_a_rotated_key_has_two_secrets() -> None:
+    described = RotateKey.model_json_schema()["properties"]["overlap_seconds"]
+    assert described["default"] == 3600
+    assert "3600" in described["description"]
+    assert "0" in described["description"]
+
+
+@pytest.mark.parametrize("role", ["user", "owner", "admin"])
+async def test_every_key_rotates_itself_and_nothing_widens(people: People, role: str) -> None:
+    bounded = await people.make(role=role, models=["m"], limits={"requests_per_minute": 5}, expires_at=LATER)
+    path = f"{PATH}/{bounded['id']}/rotate"
+    rotated = await people.call("POST", path, key=bounded["key"], json={"overlap_seconds": 0})
+    changing = ("key", "secrets", "updated_at")
+    assert {name: rotated[name] for name in rotated if name not in changing} == {
+        name: bounded[name] for name in bounded if name not in changing
+    }
+    await people.call("POST", path, 401, bounded["key"])
+    await people.call("POST", path, 422, rotated["key"], json={"overlap": 1})
+    await people.call("POST", path, key=rotated["key"])
+
+
+@pytest.mark.parametrize("method", ["PATCH", "DELETE"])
+async def test_a_bounded_admin_neither_changes_nor_ends_what_may_do_more(people: People, method: str) -> None:
+    free = await people.make(role="admin", name="free")
+    bounded = await people.make(role="admin", name="bounded", models=["m"])
+    inside = await people.make(name="inside", models=["m"])
+    path = f"{PATH}/{free['id']}"
+    error = (await people.call(method, path, 403, bounded["key"], json={"name": "renamed"}))["error"]
+    assert error["param"] == "models"
+    shown = await people.call("GET", path)
+    assert (shown["name"], shown["state"]) == ("free", "active")
+    done = 200 if method == "PATCH" else 204
+    await people.call(method, f"{PATH}/{inside['id']}", done, bounded["key"], json={"name": "renamed"})
+    await people.call(method, f"{PATH}/{bounded['id']}", done, free["key"], json={"name": "renamed"})
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("2030-02-28", "2030-02-28T23:59:59Z"),
+        ("2032-02-29", "2032-02-29T23:59:59Z"),
+        ("2030-02-28T12:00:00+02:00", "2030-02-28T10:00:00Z"),
+    ],
+)
+async def test_a_date_alone_is_the_end_of_that_day(people: People, given: str, told: str) -> None:
+    made = await people.make(expires_at=given)
+    assert made["expires_at"] == told
+    other = await people.make()
+    assert (await people.call("PATCH", f"{PATH}/{other['id']}", json={"expires_at": given}))["expires_at"] == told
 
 
 # ---------------------------------------------------------------------------------------------- who may
@@ -173,18 +237,20 @@ async def test_rotating_without_a_body_ends_the_old_secret_at_once(people: Peopl
         ("GET", "/{id}"),
         ("PATCH", "/{id}"),
         ("DELETE", "/{id}"),
-        ("POST", "/{id}/rotate"),
+        ("POST", "/{other}/rotate"),
         ("POST", "/{id}/invite"),
     ],
 )
 async def test_a_users_key_reaches_none_of_it_and_hears_nothing_of_the_body(
     people: People, method: str, path: str
 ) -> None:
-    user = await people.make()
+    user, other = await people.make(), await people.make()
     for status, key in ((403, user["key"]), (401, "mvk_unknown"), (401, "")):
-        error = (await people.call(method, PATH + path.format(id=user["id"]), status, key, json={"nonsense": 1}))[
-            "error"
-        ]
+        error = (
+            await people.call(
+                method, PATH + path.format(id=user["id"], other=other["id"]), status, key, json={"nonsense": 1}
+            )
+        )["error"]
         assert error["param"] is None
         assert "nonsense" not in error["message"]
 
@@ -255,7 +321,10 @@ async def test_the_operators_own_key_is_no_row(people: People) -> None:
         ({"models": "m"}, "models"),
         ({"routes": ["chat"]}, "routes[0]"),
         ({"routes": ["/v1/../admin"]}, "routes"),
-        ({"expires_at": "2030-02-28"}, "expires_at"),
+        ({"expires_at": "2030-02-30"}, "expires_at"),
+        ({"expires_at": "2029-12-31"}, "expires_at"),
+        ({"expires_at": "2030-2-28"}, "expires_at"),
+        ({"expires_at": "20300228"}, "expires_at"),
         ({"expires_at": "2029-01-01T00:00:00Z"}, "expires_at"),
         ({"expires_at": 1900000000}, "expires_at"),
         ({"expires_at": "2030-02-28T00:00:00"}, "expires_at"),

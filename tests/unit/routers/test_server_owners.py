@@ -69,7 +69,7 @@ async def test_an_owner_does_all_that_there_is_to_do_with_its_own_server(api: Ap
     server_id = await lend(api, share="group", hours=NIGHTS, max_concurrency=2)
     for method, path, body in (
         ("PUT", f"/admin/register/{server_id}", {"endpoint_url": URL}),
-        ("PATCH", f"/admin/register/{server_id}", {"priority": 1}),
+        ("PATCH", f"/admin/register/{server_id}", {"priority": -1, "weight": 10}),
         ("GET", f"/admin/servers/{server_id}", {}),
         *(("POST", f"/admin/servers/{server_id}/{act}", {}) for act in ("check", "pause", "resume", "drain")),
     ):
@@ -80,9 +80,27 @@ async def test_an_owner_does_all_that_there_is_to_do_with_its_own_server(api: Ap
     assert (await ask(api, "ada", "DELETE", f"/admin/register/{server_id}")).status_code == 204
 
 
+@pytest.mark.parametrize(("field", "value"), [("priority", 1), ("weight", 10.5)])
+async def test_an_owner_is_told_who_may_prefer_a_server(api: Api, field: str, value: float) -> None:
+    server_id = await lend(api)
+    for method, path, body in (
+        ("POST", "/admin/register", {"endpoint_url": OTHER_URL}),
+        ("PUT", f"/admin/register/{server_id}", {"endpoint_url": URL}),
+        ("PATCH", f"/admin/register/{server_id}", {}),
+    ):
+        answer = await ask(api, "ada", method, path, **body, **{field: value})
+        assert answer.status_code == 422, answer.text
+        assert answer.json()["error"]["param"] == field
+        assert "admin" in answer.json()["error"]["message"]
+    raised = await ask(api, "admin", "PATCH", f"/admin/register/{server_id}", **{field: value})
+    assert raised.json()[field] == value
+    kept = await ask(api, "ada", "PATCH", f"/admin/register/{server_id}", max_concurrency=2)
+    assert (kept.status_code, kept.json()[field]) == (200, value)
+
+
 STEERING = [
     ("PUT", "/admin/register/{}", {"endpoint_url": URL}),
-    ("PATCH", "/admin/register/{}", {"priority": 1}),
+    ("PATCH", "/admin/register/{}", {"priority": -1}),
     ("DELETE", "/admin/register/{}", {}),
     *(("POST", f"/admin/servers/{{}}/{act}", {}) for act in ("check", "pause", "resume", "drain")),
 ]
@@ -247,10 +265,27 @@ async def test_a_registration_that_waits_says_so_and_is_approved(api: Api) -> No
     assert (moved["pending"], moved["trust"], moved["trust_given"]) == (True, "public", None)
     assert "trust was for another endpoint" in moved["note"]
     assert "until the operator approves it" in moved["note"]
-    again = (await ask(api, "ada", "PATCH", f"/admin/register/{server_id}", priority=2)).json()
+    again = (await ask(api, "ada", "PATCH", f"/admin/register/{server_id}", priority=-2)).json()
     assert (again["pending"], again["note"]) == (True, "")
     plain = await ask(api, "admin", "POST", "/admin/register", endpoint_url=URL)
     assert set(plain.json()) == {"registration_id", "status", "health_status", "models", "engine"}
+
+
+async def test_routing_hears_of_a_server_that_waits_only_once_it_is_approved(api: Api) -> None:
+    api.world.registry._needs_approval = True
+    server_id, other_id = await lend(api), await lend(api, url=OTHER_URL)
+    assert api.world.routed() == {}
+    looks = len(api.world.inspector.looks)
+    for act in ("check", "pause", "resume"):
+        answer = await ask(api, "ada", "POST", f"/admin/servers/{server_id}/{act}")
+        assert (answer.status_code, answer.json()["pending"]) == (200, True)
+        assert (answer.json()["health_status"], answer.json()["in_flight"]) == ("healthy", 0)
+    assert len(api.world.inspector.looks) == looks + 1
+    assert len(api.world.book.history(server_id)) == 2
+    assert api.world.routed() == {}
+    assert (await ask(api, "ada", "DELETE", f"/admin/register/{other_id}")).status_code == 204
+    await ask(api, "admin", "POST", f"/admin/servers/{server_id}/approve")
+    assert [server.accepts_work for server in api.world.routed().values()] == [True]
 
 
 @pytest.mark.parametrize("body", [{}, {"trust": "utterly"}, {"trust": 1}, {"trust": "TRUSTED"}, {"trsut": None}])

@@ -89,6 +89,15 @@ async def test_it_is_grouped_filtered_and_cut_as_asked(here: Here) -> None:
     assert [(row["id"], row["name"]) for row in answer.json()["rows"]] == [("", "(none)"), ("lab", "The lab")]
 
 
+async def test_keys_owners_and_groups_may_be_named(here: Here) -> None:
+    for params in ({"key_": "Ann's student"}, {"key_": ["use-a", "=x"]}, {"owner": ["Ann", "Ben"], "key_": "use-a"}):
+        told = await here.get(group_by="key", **params)
+        assert [(row["id"], row["requests"]) for row in told["rows"]] == [("use-a", 2)]
+    assert (await here.get(group="The lab"))["totals"]["requests"] == 1
+    assert (await here.get(key=OWNER, key_="use-b"))["rows"] == []
+    assert (await here.get(key_="nobody"))["rows"] == []
+
+
 async def test_as_csv_a_name_is_never_a_formula(here: Here) -> None:
     rows = await here.table()
     assert [row["name"] for row in rows] == ["Ann's student", "'=Ben's user"]

@@ -12,13 +12,19 @@ if TYPE_CHECKING:
 
     from app.services.core.choice.plan import Plan, Select
     from app.services.core.choice.snapshot import Snapshot
+    from app.services.core.errors import GatewayError
     from app.services.core.live.board import Board
     from app.services.core.prompt.demand import Demand
 
 __all__ = ["plan_along"]
 
 
-def plan_along(
+def _none(_name: str) -> GatewayError | None:
+    """Nothing speaks against any."""
+    return None
+
+
+def plan_along(  # noqa: PLR0913 - those of plan, and two
     names: Iterable[str],
     snapshot: Snapshot,
     board: Board,
@@ -27,6 +33,8 @@ def plan_along(
     random: Callable[[], float],
     select: Select | None = None,
     demand: Demand | None = None,
+    *,
+    objection: Callable[[str], GatewayError | None] = _none,
 ) -> tuple[str, Plan] | None:
     """Decide on one attempt of a request whose name leads to several routes; arguments as for ``plan``.
 
@@ -39,6 +47,7 @@ def plan_along(
         random: uniform floats in [0, 1).
         select: sorts servers that are known for the model into groups, as for ``plan``; None: all of them will do.
         demand: what the request asks of a server.
+        objection: what speaks against going by a route that has a server now, by its name; None where nothing does.
 
     Returns:
         The route, and the verdict on it: ``Forward`` for the first that has a server now; else the first of those
@@ -48,7 +57,10 @@ def plan_along(
     for name in names:
         verdict = plan(name, snapshot, board, tried, now, random, select, demand)
         if isinstance(verdict, Forward):
-            return name, verdict
+            error = objection(name)
+            if error is None:
+                return name, verdict
+            verdict = Refuse(error)
         if best is None or _hope(verdict) > _hope(best[1]):
             best = name, verdict
     return best

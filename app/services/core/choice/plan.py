@@ -33,7 +33,7 @@ from app.services.core.prompt.contexts import Room, holds_answer, room, room_at,
 from app.services.core.retry import RETRY_AFTER_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Container, Sequence
 
     from app.services.core.choice.tiers import Tier
     from app.services.core.live.board import Board
@@ -92,9 +92,9 @@ def plan(
     return _of_all(route, snapshot, board, tried, now, random, select, demand)
 
 
-def unknown_model(model: str, snapshot: Snapshot) -> ModelNotFound:
-    """The 404 for a name that no registered server has; it lists those that exist."""
-    return ModelNotFound(f"Model '{model[:200]}' not found. Available: {snapshot.available()}.", param="model")
+def unknown_model(model: str, snapshot: Snapshot, allowed: Container[str] | None = None) -> ModelNotFound:
+    """The 404 for a name that no registered server has; it lists those that exist, and may be asked for."""
+    return ModelNotFound(f"Model '{model[:200]}' not found. Available: {snapshot.available(allowed)}.", param="model")
 
 
 # -- without a look at all of them

@@ -19,7 +19,7 @@ from app.services.core.prompt.contexts import expected_context
 from app.services.core.types import HealthStatus, ModelEntry, Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Container, Iterable, Mapping
 
     from app.services.core.choice.aliases import Alias
     from app.services.core.choice.classes import ModelClass
@@ -106,7 +106,8 @@ class Snapshot:
 
     ``is_open`` says that every server is trusted and shared with everyone: any request may use any of them.
     ``aliases`` are those that the operator made, by name (sorted); ``inner`` the routes that they lead to, by names
-    that no client can ask for (``aliases.inner_name``). An alias goes before a model that bears its name.
+    that no client can ask for (``aliases.inner_name``). An alias goes before a model that bears its name. ``kin`` are
+    all names of a confirmed class, by the family that its routes name: what is limited by one is limited by each.
     """
 
     servers: Mapping[str, Server]
@@ -114,6 +115,7 @@ class Snapshot:
     is_open: bool = True
     inner: Mapping[str, Route] = field(default_factory=dict, compare=False)
     aliases: Mapping[str, AliasRoutes] = field(default_factory=dict)
+    kin: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def healthy_servers(self) -> int:
@@ -134,10 +136,13 @@ class Snapshot:
         """Find the route of a model, or one that an alias leads to, by its inner name."""
         return self.routes.get(name) or self.inner.get(name)
 
-    def available(self) -> str:
-        """What may be asked for, as errors tell it."""
-        names = self.names
-        shown = ", ".join(names[:_NAMES_SHOWN]) or "none yet: register a server with POST /admin/register"
+    def available(self, allowed: Container[str] | None = None) -> str:
+        """What may be asked for, as errors tell it; ``allowed``: of these names alone."""
+        names = [name for name in self.names if allowed is None or name in allowed]
+        none = (
+            "none yet: register a server with POST /admin/register" if allowed is None else "none that this key may use"
+        )
+        shown = ", ".join(names[:_NAMES_SHOWN]) or none
         more = f" and {len(names) - _NAMES_SHOWN} more, see GET /v1/models" if len(names) > _NAMES_SHOWN else ""
         return f"{shown}{more}"
 
@@ -170,6 +175,7 @@ def build_snapshot(
         all(server.trust is Trust.TRUSTED and server.share == "everyone" for server in by_id.values()),
         InnerRoutes(named, routes),
         named,
+        {one.name: one.names for one in classes},
     )
 
 

@@ -18,7 +18,6 @@ __all__ = ["MAX_CHOICES", "MAX_MODEL_NAME_LENGTH", "Peek", "depth_exceeds", "pee
 MAX_MODEL_NAME_LENGTH = 256
 _ABSENT = msgspec.Raw(b"")
 _LONGEST_COUNT = 9
-_NO_TOOLS = (b"", b"null", b"[]")
 MAX_CHOICES = 128
 """The most that OpenAI's own endpoint takes for ``n``."""
 
@@ -42,13 +41,6 @@ class Peek(msgspec.Struct, gc=False):
     choices: int | None = msgspec.field(default=None, name="n")
     max_tokens: msgspec.Raw = _ABSENT
     max_completion_tokens: msgspec.Raw = _ABSENT
-    tools: msgspec.Raw = _ABSENT
-    functions: msgspec.Raw = _ABSENT
-
-    @property
-    def offers_tools(self) -> bool:
-        """Whether a model may call tools in its answer: whatever stands there counts, but null and an empty list."""
-        return any(part is not _ABSENT and bytes(part) not in _NO_TOOLS for part in (self.tools, self.functions))
 
     @property
     def answer_tokens(self) -> int:

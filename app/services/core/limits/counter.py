@@ -157,8 +157,9 @@ class Counter:
         self.in_flight -= 1
         if not draw.reserved:
             return
-        if tokens:  # the first answer takes the place of what was assumed
-            answer = tokens - draw.prompt if tokens > draw.prompt else 0
+        answer = tokens - draw.prompt if tokens > draw.prompt else 0
+        was_bounded = draw.reserved - draw.prompt < int(self.usual)  # its client asked for less: that tells little
+        if tokens and (not was_bounded or answer > self.usual):  # the first answer takes the place of what was assumed
             if self.answers < _STEADY_ANSWERS:
                 self.answers += 1
             self.usual += (answer - self.usual) / self.answers

@@ -70,6 +70,8 @@ class Limits:
 
 
 NO_LIMITS: Final = Limits()
+_MODELS: Final = "/v1/models/"
+_OPEN_TO_ALL: Final = ("/v1/models", "/v1/usage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,11 @@ class Principal:
         return self.models is None or model in self.models
 
     def may_call(self, path: str) -> bool:
-        """Whether its scope lets it call a path; what its role may do is another question."""
+        """Whether its scope lets it call a path; what its role may do is another question.
+
+        Which models there are and what it used itself every key may ask: clients do so first.
+        """
         routes = self.routes
-        return routes is None or path in routes or any(path.startswith(f"{route.rstrip('/')}/") for route in routes)
+        if routes is None or path in routes or path in _OPEN_TO_ALL or path.startswith(_MODELS):
+            return True
+        return any(path.startswith(f"{route.rstrip('/')}/") for route in routes)

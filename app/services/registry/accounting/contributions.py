@@ -54,11 +54,12 @@ async def contributions(store: UsageStore, principal: Principal, span: Span) -> 
         owners = {owner for owner in owners if owner in keys and keys[owner].group == principal.group}
     groups = {group for owner in owners if owner in keys and (group := keys[owner].group)}
     by_group = await store.grouped(GroupBy.GROUP, span, Narrowing(), {GroupBy.GROUP: groups}) if groups else None
+    names = await store.group_names(groups) if groups else {}
     made = [
         Contribution(
             owner=owner,
             name=key_name(owner, keys),
-            group=(group := keys[owner].group if owner in keys else ""),
+            group=names.get(group := keys[owner].group if owner in keys else "", group),
             served=served.get(owner, _NOTHING),
             used=taken.get(owner, _NOTHING),
             group_used=by_group.rows.get(group, _NOTHING) if group and by_group is not None else None,

@@ -43,6 +43,7 @@ _GROUPINGS: Final[Mapping[GroupBy, sa.ColumnElement[str]]] = {
     GroupBy.HOUR: sa.func.substr(_HOUR_TEXT, 1, len("2030-01-01T00:00:00")).concat("Z"),
     GroupBy.DAY: sa.func.substr(_HOUR_TEXT, 1, len("2030-01-01")),
 }
+_NAMED: Final = {GroupBy.KEY: api_keys, GroupBy.OWNER: api_keys, GroupBy.GROUP: key_groups}
 _KEY_FACTS: Final = sa.select(
     api_keys.c.id, api_keys.c.name, api_keys.c.role, api_keys.c.group_id, api_keys.c.minted_by
 )
@@ -116,7 +117,7 @@ class UsageStore:
             group_by: what a row stands for.
             span: which hours.
             narrowing: what of them may be seen.
-            filters: only rows of one of these ids.
+            filters: only rows of one of these ids, or names of keys and groups.
             page: how many at most (None: all), after how many.
         """
         grouping = _GROUPINGS[group_by].label("id")
@@ -213,8 +214,17 @@ def _conditions(
     if narrowing.keys_of is not None:
         minted = sa.select(api_keys.c.id).where(api_keys.c.minted_by == narrowing.keys_of)
         conditions.append(sa.or_(column.key_id == narrowing.keys_of, column.key_id.in_(minted)))
-    conditions += [_GROUPINGS[name].in_(sorted(map(storable, ids))) for name, ids in filters.items()]
+    conditions += [_is_one_of(name, sorted(map(storable, wanted))) for name, wanted in filters.items()]
     return conditions
+
+
+def _is_one_of(name: GroupBy, wanted: list[str]) -> sa.ColumnElement[bool]:
+    """Whether a row is of one of these: by id, and where a table knows names, by name too."""
+    ids = _GROUPINGS[name].in_(wanted)
+    table = _NAMED.get(name)
+    if table is None:
+        return ids
+    return sa.or_(ids, _GROUPINGS[name].in_(sa.select(table.c.id).where(table.c.name.in_(wanted))))
 
 
 def _sums_of(row: RowMapping, prefix: str = "") -> UsageSums:

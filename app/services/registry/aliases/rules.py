@@ -22,6 +22,7 @@ __all__ = [
     "MAX_WEIGHT",
     "checked",
     "refuse_conflicts",
+    "refuse_idle_fallbacks",
     "refuse_name_in_use",
     "shown",
 ]
@@ -53,6 +54,23 @@ def checked(alias: Alias) -> Alias:
             _refuse_unsound(alias.name, target, param)
         _refuse_twice(targets, param)
     return alias
+
+
+def refuse_idle_fallbacks(wanted: Alias) -> None:
+    """Let pass an alias each of whose fallbacks takes what no target of the same model does.
+
+    Raises:
+        FieldsInvalid: where the targets cannot serve, one of the fallbacks cannot either.
+    """
+    targets = {target.model: target for target in wanted.targets}
+    for fallback in wanted.fallbacks:
+        target = targets.get(fallback.model)
+        if target is not None and _takes_all_of(target, fallback):
+            message = (
+                f"{fallback.model} is a target already, and fallbacks are tried when no target can serve. "
+                "Leave it out of one of the two."
+            )
+            raise FieldsInvalid(message, param="fallbacks")
 
 
 def refuse_name_in_use(name: str, registered: Collection[str], classed: Collection[str]) -> None:
@@ -114,6 +132,14 @@ def shown(alias: Alias) -> dict[str, Any]:
         "targets": [{"model": target.model, "weight": target.weight} | _bounds(target) for target in alias.targets],
         "fallbacks": [{"model": target.model} | _bounds(target) for target in alias.fallbacks],
     }
+
+
+def _takes_all_of(target: Target, other: Target) -> bool:
+    """Whether a target takes every length of request that another one does."""
+    least, most = target.min_context_tokens, target.max_context_tokens
+    return (other.min_context_tokens or 1) >= (least or 1) and (other.max_context_tokens or MAX_TOKENS) <= (
+        most or MAX_TOKENS
+    )
 
 
 def _bounds(target: Target) -> dict[str, int]:

@@ -10,9 +10,16 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from app.services.core.errors import Conflict, NotFound
-from app.services.registry.access import require_operator
+from app.services.registry.access import require_operators_word
 from app.services.registry.accounting.audit_entry import entry
-from app.services.registry.aliases.rules import MAX_ALIASES, checked, refuse_conflicts, refuse_name_in_use, shown
+from app.services.registry.aliases.rules import (
+    MAX_ALIASES,
+    checked,
+    refuse_conflicts,
+    refuse_idle_fallbacks,
+    refuse_name_in_use,
+    shown,
+)
 from app.services.registry.aliases.store import AliasRecord
 from app.services.registry.changes import Changes
 from app.utils.logger import get_logger
@@ -123,21 +130,21 @@ class Aliases:
             alias: what is wanted; whether servers have its models now does not matter.
 
         Raises:
-            NotAllowed: not an admin key.
+            NotAllowed: not an admin key, or one that is bound to a group: names stand for everybody.
             FieldsInvalid: it is not sound, or leads to an alias.
             Conflict: the name is taken, an alias leads to it, or there are too many.
             StorageUnavailable: nothing was stored, nothing changed.
         """
-        require_operator(principal)
-        record = await self._changes.carry_through(self._create(principal, checked(alias)))
+        require_operators_word(principal)
+        record = await self._changes.carry_through(self._create(principal, _wanted(alias)))
         logger.info("An alias was created", name=record.name, targets=len(alias.targets))
         return record
 
     async def change(self, principal: Principal, name: str, alias: Alias) -> AliasRecord:
         """Describe an alias anew, its name too. Raises as ``create`` does, and NotFound."""
-        require_operator(principal)
+        require_operators_word(principal)
         self.get(name)
-        record = await self._changes.carry_through(self._change(principal, name, checked(alias)))
+        record = await self._changes.carry_through(self._change(principal, name, _wanted(alias)))
         logger.info("An alias was changed", name=record.name, targets=len(alias.targets))
         return record
 
@@ -147,7 +154,7 @@ class Aliases:
         Raises:
             NotAllowed, NotFound, StorageUnavailable: nothing changed.
         """
-        require_operator(principal)
+        require_operators_word(principal)
         await self._changes.carry_through(self._remove(principal, name))
         logger.info("An alias was removed", name=name)
 
@@ -213,3 +220,9 @@ class Aliases:
         self.routed = tuple(record.alias for record in self._by_name.values())
         self._hiding &= self.names
         self._on_change()
+
+
+def _wanted(alias: Alias) -> Alias:
+    """Return an alias that is sound, and of which nothing is idle. Those of before there was that rule go on."""
+    refuse_idle_fallbacks(alias)
+    return checked(alias)

@@ -29,6 +29,7 @@ __all__ = [
     "checked_key",
     "checked_limits",
     "checked_model_name",
+    "refuse_reserved_person",
 ]
 
 MAX_NAME_LENGTH: Final = 128
@@ -40,6 +41,21 @@ MAX_MODEL_LIMITS: Final = 100
 MAX_WEIGHT: Final = 1000.0
 MAX_LIMIT: Final = 10**15
 """Of requests, tokens or places: nobody means a number beyond it, and sums of such stay exact as floats."""
+
+
+def refuse_reserved_person(person: object, own: str) -> None:
+    """Let nobody give a person that stands for a key, or for somebody whom a front end named.
+
+    Args:
+        person: what was given, if anything.
+        own: the person of the key that asks, which it may give.
+
+    Raises:
+        FieldsInvalid: it is another key's, or a front end's.
+    """
+    if isinstance(person, str) and person != own and (person.startswith("key:") or "/" in person):
+        message = "A person is a name or an address: without a slash, and not beginning with 'key:'."
+        raise FieldsInvalid(message, param="person")
 
 
 def checked_key(key: KeyRecord) -> KeyRecord:

@@ -103,6 +103,7 @@ def alter(
         Conflict: it was revoked.
     """
     before = require_key(actor, book.keys.get(key_id))
+    _refuse_changing(actor, before)
     if before.revoked_at is not None:
         raise Conflict(ENDED[KeyState.REVOKED])
     given: dict[str, Any] = {
@@ -125,9 +126,11 @@ def revoke(book: PeopleBook, actor: Actor, key_id: str, now: datetime) -> tuple[
     """End a key for good, with all that hang on it. One that was revoked stays as it is.
 
     Raises:
-        NotAllowed, NotFound: it is not for who asks to end.
+        NotAllowed: it may do more than the key that asks.
+        NotFound: there is none that one may see.
     """
     before = require_key(actor, book.keys.get(key_id))
+    _refuse_changing(actor, before)
     if before.revoked_at is not None:
         return PeopleChange(), before
     ending = [before, *(key for key in book.hanging_on(before) if key.revoked_at is None)]
@@ -140,16 +143,20 @@ def rotate(
 ) -> tuple[PeopleChange, KeyRecord]:
     """Give a key a new secret. The one before it opens the key until the overlap ends, an older one no more.
 
+    Every key may be given a new one by itself: that lets nobody do more.
+
     Raises:
         NotAllowed, NotFound: it is not for who asks to open.
         FieldsInvalid: the overlap is none, or too long.
         Conflict: the key is not good.
     """
-    before = require_key(actor, book.keys.get(key_id))
+    own = book.keys.get(key_id) if key_id == actor.principal.key_id else None
+    before = own or require_key(actor, book.keys.get(key_id))
     if not (isfinite(overlap_seconds) and 0 <= overlap_seconds <= MAX_OVERLAP_SECONDS):
         message = f"overlap_seconds is 0 to {MAX_OVERLAP_SECONDS} (31 days); at 0 the old secret ends at once."
         raise FieldsInvalid(message, param="overlap_seconds")
-    refuse_opening(actor, before)
+    if own is None:
+        refuse_opening(actor, before)
     state = before.state(now)
     if state is not KeyState.ACTIVE:
         raise Conflict(ENDED[state])
@@ -195,6 +202,11 @@ def refuse_opening(actor: Actor, key: KeyRecord) -> None:
     """
     if not (actor.role is Role.OWNER and key.minted_by == actor.principal.key_id):
         refuse_widening(actor, key)
+
+
+def _refuse_changing(actor: Actor, key: KeyRecord) -> None:
+    """Let nobody change or end a key that may do more than his own; how long either is good does not matter."""
+    refuse_opening(replace(actor, scope=replace(actor.scope, expires_at=None)), key)
 
 
 def _minted(book: PeopleBook, actor: Actor, wanted: Minted, now: datetime) -> KeyRecord:

@@ -13,6 +13,7 @@ from uuid import uuid4
 from app.services.core.errors import NotFound
 from app.services.core.keys import RANDOM_BYTES, digest, display, mint
 from app.services.registry.people import invite_decisions, key_decisions
+from app.services.registry.people.forms import refuse_reserved_person
 from app.services.registry.people.groups import Groups
 from app.services.registry.people.key_decisions import Minted, refuse_opening
 from app.services.registry.people.records import KeyState, SecretRecord
@@ -144,6 +145,8 @@ class Keys(Groups):
 
     async def create_all(self, principal: Principal, specs: Sequence[KeySpec]) -> tuple[tuple[KeyRecord, str], ...]:
         """Make keys, all or none. Raises as ``create`` does."""
+        for spec in specs:
+            refuse_reserved_person(spec.person, principal.person)
         made = [self._secret() for _spec in specs]
         wanted = [Minted(spec, str(uuid4()), kept) for spec, (_told, kept) in zip(specs, made, strict=True)]
         keys = await self._mint(principal, wanted)

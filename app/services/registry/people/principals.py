@@ -117,7 +117,8 @@ def _rules(key: KeyRecord, group: GroupRecord | None, *, names_people: bool) -> 
     for model, limits in group.model_limits.items():
         yield LimitRule(subject, limits, words, model)
     if group.person_limits != NO_LIMITS and not names_people:
-        yield LimitRule(f"person:{person_of(key)}", group.person_limits, f"each person in {words}")
+        # In each group a person counts apart: whoever keeps one group can't use up what somebody has in another.
+        yield LimitRule(f"person:{group.id}/{person_of(key)}", group.person_limits, f"each person in {words}")
 
 
 def _person_limits(key: KeyRecord, group: GroupRecord | None) -> Limits:

@@ -138,12 +138,14 @@ class GateMachine(RuleBasedStateMachine):
         admitted.settle(tokens, self.now, self.wall)
         if twice:
             admitted.settle(tokens, self.now, self.wall)
+        answer = max(tokens - need.prompt_tokens, 0)
+        was_bounded = entry.tokens - need.prompt_tokens < int(self.ledger.usual)
         if tokens > entry.tokens:
             self.ledger.entries.append(Entry(self.now, self.wall, tokens - entry.tokens))
         else:
             entry.tokens = tokens
-        if tokens:
-            self.ledger.learn(max(tokens - need.prompt_tokens, 0))
+        if tokens and (not was_bounded or answer > self.ledger.usual):
+            self.ledger.learn(answer)
 
     @rule(seconds=st.one_of(st.sampled_from([0.0, 0.5, 60.0]), st.floats(0, 3), st.floats(0, 70)))
     def wait(self, seconds: float) -> None:

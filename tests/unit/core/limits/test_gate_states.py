@@ -90,9 +90,25 @@ def test_what_was_in_flight_dies_with_the_process_but_stays_counted():
 
 
 def test_what_is_usual_is_remembered():
-    other = restarted(filled(10), NOW + 120, WALL + 120)
+    gate = Gate()
+    for _ in range(10):
+        admitted = gate.admit([RULE], {"m"}, Need(10, 0), NOW, WALL)
+        assert isinstance(admitted, Admitted)
+        admitted.settle(100, NOW, WALL)
+    other = restarted(gate, NOW + 120, WALL + 120)
     other.admit([RULE], {"m"}, Need(10, 0), NOW + 120, WALL + 120)
     assert used(other, RULE, NOW + 120, WALL + 120)["tokens_per_minute"] == 100
+
+
+def test_answers_that_were_asked_to_be_short_say_nothing_of_others():
+    gate = Gate()
+    for _ in range(30):
+        admitted = gate.admit([RULE], {"m"}, Need(10, 1), NOW, WALL)
+        assert isinstance(admitted, Admitted)
+        admitted.settle(11, NOW, WALL)
+    before = used(gate, RULE, NOW, WALL)["tokens_per_minute"]
+    gate.admit([RULE], {"m"}, Need(10, 0), NOW, WALL)
+    assert used(gate, RULE, NOW, WALL)["tokens_per_minute"] - before == 266
 
 
 def test_only_what_changed_is_saved():

@@ -134,7 +134,7 @@ def test_an_answer_without_a_model_is_no_use() -> None:
 
 def test_names_that_no_server_has_share_one_row() -> None:
     tally = UseTally()
-    rows = counted([replace(OUTCOME, model=f"x{n}", server_id=None, status=404) for n in range(5000)], tally)
+    rows = counted([replace(OUTCOME, model=f"x{number}", server_id=None, status=404) for number in range(5000)], tally)
     ((key, use),) = rows.items()
     assert (key.model, key.server_id, key.owner, use.requests, use.errors) == (UNKNOWN_MODEL, "", "", 5000, 5000)
     assert tally._seen == {}
@@ -177,7 +177,7 @@ def test_the_people_of_a_front_end_are_told_apart_up_to_a_bound_in_each_hour() -
 def test_all_front_ends_together_have_a_bound_and_the_past_is_forgotten() -> None:
     tally = UseTally()
     keys = [f"k{number}" for number in range(20)]
-    many = [replace(OUTCOME, key_id=key, person=f"{key}/u{n}") for key in keys for n in range(MOST_PEOPLE // 10)]
+    many = [replace(OUTCOME, key_id=key, person=f"{key}/u{user}") for key in keys for user in range(MOST_PEOPLE // 10)]
     assert sum(key.person != OTHERS for key in counted(many, tally)) == MOST_PEOPLE
     for hour in range(5):
         counted([replace(OUTCOME, person="k/u", ended_at=OUTCOME.ended_at + 3600 * hour)], tally)

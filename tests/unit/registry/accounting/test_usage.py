@@ -328,6 +328,7 @@ async def test_what_owners_gave_and_took(accounts) -> None:
         ("admin", "operator", 0, 2, -10),
     ]
     assert [one.group_used and one.group_used.requests for one in found] == [1, None, None]
+    assert [one.group for one in found] == ["The lab", "", ""]
     assert [one.owner for one in await accounts.usage.contributions(ANN, NOW)] == ["own-a"]
     (mine,) = await accounts.usage.contributions(ANN, NOW)
     assert mine == found[0]

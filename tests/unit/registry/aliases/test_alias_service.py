@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -169,7 +169,46 @@ async def test_a_change_whose_line_cannot_be_written_is_not_made(names):
     assert names.aliases.records == ()
 
 
-@pytest.mark.parametrize("principal", [OWNER, USER])
+@pytest.mark.parametrize(
+    ("target", "fallback"),
+    [
+        (Target("qwen"), Target("qwen")),
+        (Target("qwen", 9.0), Target("qwen", 1.0, 9000)),
+        (Target("qwen", 1.0, 5, 90), Target("qwen", 1.0, 5, 90)),
+        (Target("qwen", 1.0, 5, 90), Target("qwen", 1.0, 6, 89)),
+        (Target("qwen", 1.0, 1), Target("qwen")),
+    ],
+)
+async def test_a_fallback_that_takes_no_more_than_its_target_is_refused_and_a_stored_one_goes_on(
+    names, target, fallback
+) -> None:
+    idle = Alias("fast", (Target("llama"), target), (Target("mistral"), fallback))
+    with pytest.raises(FieldsInvalid):
+        await names.aliases.create(ADMIN, idle)
+    assert await names.stored() == []
+    await names.aliases.create(ADMIN, FAST)
+    with pytest.raises(FieldsInvalid, match="qwen is a target already") as refusal:
+        await names.aliases.change(ADMIN, "fast", idle)
+    assert refusal.value.param == "fallbacks"
+    await names.store.put(AliasRecord(idle, "admin", START, START), LINE)
+    await names.aliases.load()
+    assert names.aliases.routed == (idle,)
+
+
+@pytest.mark.parametrize(
+    ("target", "fallback"),
+    [
+        (Target("qwen", 1.0, 5), Target("qwen")),
+        (Target("qwen", 1.0, None, 90), Target("qwen", 1.0, None, 91)),
+        (Target("qwen", 1.0, 5, 90), Target("qwen", 1.0, 4, 90)),
+    ],
+)
+async def test_a_target_may_be_a_fallback_for_what_it_does_not_take_as_a_target(names, target, fallback) -> None:
+    alias = Alias("fast", (Target("llama"), target), (fallback,))
+    assert (await names.aliases.create(ADMIN, alias)).alias == alias
+
+
+@pytest.mark.parametrize("principal", [OWNER, USER, replace(ADMIN, key_id="lab", group="lab")])
 async def test_only_the_operator_decides(names, principal):
     for change in (
         names.aliases.create(principal, FAST),

@@ -89,11 +89,13 @@ class TestOwners:
         assert people.keys.list(owner) == [child]
         assert people.keys.list(stranger) == []
         for principal, key_id in ((owner, other.id), (owner, owner_record.id), (stranger, child.id)):
-            for attempt in (
+            attempts = [
                 people.keys.change(principal, key_id, KeyChange(name="mine")),
                 people.keys.revoke(principal, key_id),
-                people.keys.rotate(principal, key_id, overlap_seconds=0),
-            ):
+            ]
+            if key_id != principal.key_id:  # every key may rotate itself
+                attempts.append(people.keys.rotate(principal, key_id, overlap_seconds=0))
+            for attempt in attempts:
                 with pytest.raises(NotFound):
                     await attempt
             with pytest.raises(NotFound):

@@ -178,6 +178,56 @@ class TestRevoke:
             people.keys.list(admin)
 
 
+class TestBoundedAdmins:
+    """An admin's key that is bounded steers what lies inside its bounds, by whatever way."""
+
+    @pytest.mark.parametrize(
+        ("bounds", "free"),
+        [
+            ({"models": frozenset({"m"})}, {}),
+            ({"routes": frozenset({"/admin"})}, {"routes": frozenset({"/v1"})}),
+            ({"reach": Trust.TRUSTED}, {"reach": Trust.GROUP}),
+            ({"limits": Limits(5)}, {"limits": Limits(6)}),
+            ({"background": True}, {"role": Role.USER}),
+        ],
+    )
+    async def test_what_may_do_more_is_not_theirs(self, people, bounds, free):
+        record, _principal, secret = await people.make("free", **({"role": Role.ADMIN} | free))
+        _record, bounded, _secret = await people.make("bounded", role=Role.ADMIN, **bounds)
+        lines = len(await people.audit())
+        for attempt in (
+            people.keys.change(bounded, record.id, KeyChange(name="renamed")),
+            people.keys.change(bounded, record.id, KeyChange(**bounds)),
+            people.keys.revoke(bounded, record.id),
+            people.keys.rotate(bounded, record.id, overlap_seconds=0),
+        ):
+            with pytest.raises(NotAllowed) as refusal:
+                await attempt
+            assert refusal.value.param == next(iter(bounds))
+        assert people.keys.records[record.id] is record
+        assert people.who(secret).key_id == record.id
+        assert len(await people.audit()) == lines
+
+    async def test_what_lies_inside_is(self, people):
+        bounds = {"models": frozenset({"m"}), "limits": Limits(5)}
+        record, _principal, secret = await people.make("inside", **bounds)
+        _record, bounded, _secret = await people.make("bounded", role=Role.ADMIN, **bounds)
+        await people.keys.change(bounded, record.id, KeyChange(name="renamed"))
+        await people.keys.revoke(bounded, record.id)
+        assert "revoked" in people.why_not(secret)
+
+    async def test_when_a_key_ends_does_not_matter_for_what_it_changes_and_ends(self, people):
+        record, _principal, secret = await people.make("for good")
+        end = START + timedelta(days=1)
+        _record, admin, _secret = await people.make("for a day", role=Role.ADMIN, expires_at=end)
+        await people.keys.change(admin, record.id, KeyChange(name="renamed"))
+        with pytest.raises(NotAllowed) as refusal:  # its secret would open the gateway for longer
+            await people.keys.rotate(admin, record.id, overlap_seconds=0)
+        assert refusal.value.param == "expires_at"
+        await people.keys.revoke(admin, record.id)
+        assert "revoked" in people.why_not(secret)
+
+
 class TestExpiry:
     async def test_a_refresh_drops_what_has_expired(self, people):
         record, _principal, secret = await people.make("alice", expires_at=START + timedelta(seconds=10))
@@ -254,6 +304,22 @@ class TestRotation:
             _changed, fourth = await people.keys.rotate(people.operator, record.id, overlap_seconds=600)
             assert "unknown" in people.why_not(second)
             assert people.who(third) is people.who(fourth)
+
+    @pytest.mark.parametrize("role", list(Role))
+    async def test_each_key_rotates_itself_in_its_own_name(self, people, role):
+        record, principal, first = await people.make("alice", role=role, models=frozenset({"m"}))
+        changed, second = await people.keys.rotate(principal, record.id, overlap_seconds=60)
+        assert people.who(first) is people.who(second)
+        assert (changed.models, changed.role, changed.minted_by) == (record.models, role, record.minted_by)
+        line = (await people.audit())[-1]
+        assert (line["action"], line["actor_id"], line["object_id"]) == ("key.rotated", record.id, record.id)
+
+    async def test_a_users_key_rotates_no_other(self, people):
+        record, _principal, first = await people.make("alice")
+        _record, other, _secret = await people.make("bob")
+        with pytest.raises(NotAllowed):
+            await people.keys.rotate(other, record.id, overlap_seconds=0)
+        assert people.who(first).key_id == record.id
 
     @pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), 31 * 86400 + 1])
     async def test_an_overlap_has_bounds(self, people, seconds):

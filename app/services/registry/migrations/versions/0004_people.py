@@ -31,9 +31,12 @@ END""",
 
 def upgrade() -> None:
     """Create the tables, guard the audit log, and say so in ``PRAGMA user_version``."""
-    _create_terms_and_keys()
+    _create_terms_and_groups()
+    _create_keys()
+    _create_invites()
     _create_limits_and_aliases()
-    _create_accounts()
+    _create_usage()
+    _create_audit()
     _set_user_version(4)
 
 
@@ -52,7 +55,7 @@ def downgrade() -> None:
     _set_user_version(3)
 
 
-def _create_terms_and_keys() -> None:
+def _create_terms_and_groups() -> None:
     op.create_table(
         "server_terms",
         sa.Column("server_id", sa.String(36), nullable=False),
@@ -82,6 +85,9 @@ def _create_terms_and_keys() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_key_groups"),
         sa.UniqueConstraint("name", name="uq_key_groups_name"),
     )
+
+
+def _create_keys() -> None:
     op.create_table(
         "api_keys",
         sa.Column("id", sa.String(36), nullable=False),
@@ -119,6 +125,9 @@ def _create_terms_and_keys() -> None:
         sa.PrimaryKeyConstraint("digest", name="pk_key_secrets"),
     )
     op.create_index("ix_key_secrets_key_id", "key_secrets", ["key_id"])
+
+
+def _create_invites() -> None:
     op.create_table(
         "invites",
         sa.Column("digest", sa.LargeBinary(32), nullable=False),
@@ -159,7 +168,7 @@ def _create_limits_and_aliases() -> None:
     )
 
 
-def _create_accounts() -> None:
+def _create_usage() -> None:
     op.create_table(
         "usage_hours",
         sa.Column("hour", sa.String(32), nullable=False),
@@ -181,6 +190,9 @@ def _create_accounts() -> None:
         ),
         sqlite_with_rowid=False,
     )
+
+
+def _create_audit() -> None:
     op.create_table(
         "audit_log",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
