@@ -219,7 +219,7 @@ class Services:
             self._parts.tasks,
             snapshot=lambda: plane.snapshot,
             is_shut=lambda server_id: server_id in lanes and lanes[server_id].is_shut(plane.clock()),
-            clock=plane.clock,
+            clock=lambda: plane.clock(),  # noqa: PLW0108 - the plane's clock of the moment
         )
 
     def _prober(self, inspector: Inspector, targets: Targets) -> Prober:

@@ -54,7 +54,7 @@ Moment = Annotated[
     Query(
         description="A date or a time in ISO 8601, UTC unless it says otherwise.",
         examples=["2030-01-01T08:00:00Z"],
-        json_schema_extra={"pattern": f"^{MOMENT_PATTERN}$"},
+        json_schema_extra={"pattern": f"^(?:{MOMENT_PATTERN})?$"},
         max_length=64,
     ),
 ]

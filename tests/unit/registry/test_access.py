@@ -13,6 +13,7 @@ from app.services.registry.access import (
     require_operators_word,
     require_registrant,
     require_steering,
+    require_still,
     sees,
     steers,
 )
@@ -72,3 +73,12 @@ def test_the_operators_word_is_given_by_admins_of_no_group() -> None:
         require_operators_word(LAB_ADMIN)
     with pytest.raises(NotAllowed, match="Only an admin key"):
         require_operators_word(ADA)
+
+
+def test_who_was_revoked_or_demoted_meanwhile_does_nothing_more() -> None:
+    require_still(ADA, OWNERS)
+    require_still(USER, Owners(lambda _key_id: Role.USER))
+    with pytest.raises(NotAllowed, match="meanwhile"):
+        require_still(ADA, Owners(lambda _key_id: Role.OWNER, is_good=lambda _key_id: False))
+    with pytest.raises(NotAllowed, match="meanwhile"):
+        require_still(ADA, Owners(lambda _key_id: Role.USER))

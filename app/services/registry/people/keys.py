@@ -145,8 +145,6 @@ class Keys(Groups):
 
     async def create_all(self, principal: Principal, specs: Sequence[KeySpec]) -> tuple[tuple[KeyRecord, str], ...]:
         """Make keys, all or none. Raises as ``create`` does."""
-        for spec in specs:
-            refuse_reserved_person(spec.person, principal.person)
         made = [self._secret() for _spec in specs]
         wanted = [Minted(spec, str(uuid4()), kept) for spec, (_told, kept) in zip(specs, made, strict=True)]
         keys = await self._mint(principal, wanted)
@@ -207,6 +205,7 @@ class Keys(Groups):
             Conflict: it was revoked.
         """
         self._refuse_operators(key_id)
+        refuse_reserved_person(change.person, principal.person)
         register = self._register
         key = await register.carry(
             lambda now: key_decisions.alter(register.book, register.actor(principal), key_id, change, now)
@@ -253,6 +252,8 @@ class Keys(Groups):
         return key, told
 
     async def _mint(self, principal: Principal, wanted: Sequence[Minted]) -> tuple[KeyRecord, ...]:
+        for one in wanted:
+            refuse_reserved_person(one.spec.person, principal.person)
         register = self._register
         keys = await register.carry(
             lambda now: key_decisions.mint_all(register.book, register.actor(principal), wanted, now)

@@ -203,7 +203,7 @@ class TestHanging:
             LimitRule(f"key:{child.id}", Limits(10), "your key"),
             LimitRule(f"key:{child.id}", Limits(9), "your key", "a"),
             LimitRule(f"group:{group.id}", Limits(100), "your group class"),
-            LimitRule(f"person:key:{owner_record.id}", Limits(30), "each person in your group class"),
+            LimitRule(f"person:{group.id}/key:{owner_record.id}", Limits(30), "each person in your group class"),
             LimitRule(f"key:{owner_record.id}", Limits(20), minter),
             LimitRule(f"key:{owner_record.id}", Limits(9), minter, "a"),
         )
@@ -376,7 +376,7 @@ class TestGroups:
             assert principal.rules == (
                 LimitRule(f"group:{group.id}", Limits(60), "your group lab"),
                 LimitRule(f"group:{group.id}", Limits(2), "your group lab", "b"),
-                LimitRule(f"person:key:{record.id}", Limits(6), "each person in your group lab"),
+                LimitRule(f"person:{group.id}/key:{record.id}", Limits(6), "each person in your group lab"),
             )
         async with opened(tmp_path) as people:
             assert people.who(secret) == principal

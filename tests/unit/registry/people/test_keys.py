@@ -26,6 +26,18 @@ async def count(people, table):
         return (await connection.execute(sa.select(sa.func.count()).select_from(table))).scalar_one()
 
 
+@pytest.mark.parametrize("person", ["key:somebody-elses", "front-end/ann@uni"])
+async def test_nobody_gives_a_person_that_stands_for_another_key_or_a_front_ends_user(people, person):
+    record, _principal, _secret = await people.make("alice")
+    with pytest.raises(FieldsInvalid, match="without a slash"):
+        await people.make("bob", person=person)
+    with pytest.raises(FieldsInvalid, match="without a slash"):
+        await people.keys.create_unclaimed(people.operator, [KeySpec(name="carol", role=Role.USER, person=person)])
+    with pytest.raises(FieldsInvalid, match="without a slash"):
+        await people.keys.change(people.operator, record.id, KeyChange(person=person))
+    assert list(people.keys.records) == [record.id]
+
+
 class TestCreate:
     async def test_a_key_opens_the_gateway_at_once_and_after_a_restart(self, tmp_path, opened):
         async with opened(tmp_path) as people:
