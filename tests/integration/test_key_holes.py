@@ -155,7 +155,7 @@ async def test_a_scope_of_routes_holds_for_every_way_of_writing_a_path(house: Ke
 
 
 async def take_over(house: KeyedGateway, key: str, status: int, targets: Sequence[Mapping[str, Any]]) -> None:
-    """Try to get at others' keys by new secrets, or to end them. Itself every key may rotate: it gets no wider by it."""
+    """Try to get at others' keys by new secrets, or to end them. Itself every key may rotate."""
     for target in targets:
         path = f"/admin/keys/{target['id']}"
         if target["key"] != key:
