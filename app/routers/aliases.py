@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Final, cast
 
 from fastapi import APIRouter, Depends, Path, Request, Response
@@ -10,7 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, Field
 
 from app.routers.bounds import whole_number
 from app.routers.deps import DOCUMENTED_SCHEMES, Admin, Operator
-from app.routers.documented import errors
+from app.routers.documented import DATABASE_FAILS, errors_in_words
 from app.routers.model_views import View
 from app.routers.schemas import ModelName, StrictModel
 from app.services.core.choice.aliases import Alias, Target
@@ -34,24 +35,12 @@ WORDS: Final = {
         "Fields are missing, unknown, or have wrong types or values, or a target is an alias itself.",
         "fast is an alias itself, and aliases lead to models only. Name what it leads to: llama-3-8b.",
     ),
-    503: (
-        "The database does not answer. Retry-After says when to try again.",
-        "The database did not answer. Try again.",
-    ),
+    **DATABASE_FAILS,
 }
 """What some statuses mean here: in words, and by example."""
 
 
-def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Describe the statuses of a route in words that are about aliases."""
-    described = errors(*statuses)
-    for status in WORDS.keys() & set(statuses):
-        description, message = WORDS[status]
-        error = described[status]["content"]["application/json"]["example"]["error"] | {"message": message}
-        content = {"application/json": {"example": {"error": error}}}
-        described[status] = {**described[status], "description": description, "content": content}
-    return described
-
+_errors: Final = partial(errors_in_words, WORDS)
 
 router = APIRouter(prefix="/admin/aliases", tags=["aliases"], dependencies=DOCUMENTED_SCHEMES)
 

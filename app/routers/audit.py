@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, cast
+from functools import partial
+from typing import Annotated, Final, cast
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app.routers.csv_answer import CSV_ANSWER, Format
 from app.routers.deps import DOCUMENTED_SCHEMES, Admin
-from app.routers.documented import errors
+from app.routers.documented import DATABASE_FAILS, errors_in_words
 from app.routers.usage_views import AuditList, audit_csv, audit_list
 from app.services.core.errors import Unavailable
 from app.services.registry.accounting.audit import Audit, AuditQuery
@@ -27,24 +28,12 @@ WORDS: Final = {
         "A parameter is no such number or time.",
         "since: should be a date like 2030-01-31 or a time like 2030-01-31T08:00:00Z.",
     ),
-    503: (
-        "The database does not answer. Retry-After says when to try again.",
-        "The database did not answer. Try again.",
-    ),
+    **DATABASE_FAILS,
 }
 """What some statuses mean here: in words, and by example."""
 
 
-def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Describe the statuses of a route in words that are about the audit."""
-    described = errors(*statuses)
-    for status in WORDS.keys() & set(statuses):
-        description, message = WORDS[status]
-        error = described[status]["content"]["application/json"]["example"]["error"] | {"message": message}
-        content = {"application/json": {"example": {"error": error}}}
-        described[status] = {**described[status], "description": description, "content": content}
-    return described
-
+_errors: Final = partial(errors_in_words, WORDS)
 
 router = APIRouter(prefix="/admin/audit", tags=["usage"], dependencies=DOCUMENTED_SCHEMES)
 

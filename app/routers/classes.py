@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Final, cast
+from functools import partial
+from typing import Annotated, Final, cast
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import Field
 
 from app.routers.deps import DOCUMENTED_SCHEMES, Admin, Operator
-from app.routers.documented import errors
+from app.routers.documented import DATABASE_FAILS, errors_in_words
 from app.routers.model_views import View
 from app.routers.schemas import ModelName, StrictModel
 from app.services.core.choice.classes import MAX_MEMBERS
@@ -29,24 +30,12 @@ WORDS: Final = {
         "One of the names is in another class already, or the class would hide a model.",
         "llama3.1:8b is in the class house already, and a name means one model. Leave it out.",
     ),
-    503: (
-        "The database does not answer. Retry-After says when to try again.",
-        "The database did not answer. Try again.",
-    ),
+    **DATABASE_FAILS,
 }
 """What some statuses mean here: in words, and by example."""
 
 
-def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Describe the statuses of a route in words that are about classes."""
-    described = errors(*statuses)
-    for status in WORDS.keys() & set(statuses):
-        description, message = WORDS[status]
-        error = described[status]["content"]["application/json"]["example"]["error"] | {"message": message}
-        content = {"application/json": {"example": {"error": error}}}
-        described[status] = {**described[status], "description": description, "content": content}
-    return described
-
+_errors: Final = partial(errors_in_words, WORDS)
 
 router = APIRouter(prefix="/admin/model-classes", tags=["servers"], dependencies=DOCUMENTED_SCHEMES)
 

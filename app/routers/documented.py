@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, Field
 
-__all__ = ["ErrorBody", "ErrorEnvelope", "errors"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["DATABASE_FAILS", "ErrorBody", "ErrorEnvelope", "errors", "errors_in_words"]
 
 
 class ErrorBody(BaseModel):
@@ -93,6 +96,13 @@ EXAMPLES: Final[dict[int, tuple[str, str, str, str]]] = {
     ),
 }
 
+DATABASE_FAILS: Final[dict[int, tuple[str, str]]] = {
+    503: (
+        "The database does not answer. Retry-After says when to try again.",
+        "The database did not answer. Try again.",
+    ),
+}
+"""What 503 means where no server is looked at."""
 ANY_ROUTE: Final = (400, 408, 413, 431, 500)
 """What the guard before all routes may answer."""
 
@@ -100,6 +110,22 @@ ANY_ROUTE: Final = (400, 408, 413, 431, 500)
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Describe the statuses of a route, those of every route included."""
     return {status: _described(status) for status in sorted({*ANY_ROUTE, *statuses})}
+
+
+def errors_in_words(words: Mapping[int, tuple[str, str]], *statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Describe the statuses of a route, some of them in words of its own.
+
+    Args:
+        words: by status, what it means here and an example of a message.
+        statuses: those of the route.
+    """
+    described = errors(*statuses)
+    for status in words.keys() & set(statuses):
+        description, message = words[status]
+        error = described[status]["content"]["application/json"]["example"]["error"] | {"message": message}
+        content = {"application/json": {"example": {"error": error}}}
+        described[status] = {**described[status], "description": description, "content": content}
+    return described
 
 
 def _described(status: int) -> dict[str, Any]:

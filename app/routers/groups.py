@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Response
@@ -9,8 +10,9 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from app.routers.bounds import single_line
 from app.routers.deps import DOCUMENTED_SCHEMES, Admin
+from app.routers.documented import DATABASE_FAILS, errors_in_words
 from app.routers.key_schemas import LimitsBody, ModelLimits, Models, OneLine, Reach, Weight, changing, given
-from app.routers.key_views import EXAMPLE_ID, GroupList, GroupView, described_errors, group_view
+from app.routers.key_views import EXAMPLE_ID, GroupList, GroupView, group_view
 from app.routers.keys import Keeper, KeysHere
 from app.routers.schemas import StrictModel
 from app.services.registry.people.forms import MAX_DESCRIPTION_LENGTH
@@ -32,6 +34,7 @@ WORDS: Final = {
 FOLLOWING: Final = ("show_group", "change_group", "remove_group")
 LINKS: Final = {name: {"operationId": name, "parameters": {"group_id": "$response.body#/id"}} for name in FOLLOWING}
 
+_errors: Final = partial(errors_in_words, {**DATABASE_FAILS, **WORDS})
 router = APIRouter(prefix="/admin/groups", tags=["keys"], dependencies=DOCUMENTED_SCHEMES)
 
 GroupId = Annotated[str, Path(description="The group's `id`.", examples=[EXAMPLE_ID])]
@@ -86,26 +89,26 @@ class ChangeGroup(StrictModel):
         return GroupChange(**given(self))
 
 
-@router.get("", responses=described_errors(WORDS, 401, 403))
+@router.get("", responses=_errors(401, 403))
 async def list_groups(principal: Keeper, keys: KeysHere) -> GroupList:
     """List the groups that one may see, by name."""
     found = keys.list_groups(principal)
     return GroupList(groups=[group_view(record) for record in found], total=len(found))
 
 
-@router.post("", status_code=201, responses={**described_errors(WORDS, 401, 403, 409, 422, 503), 201: {"links": LINKS}})
+@router.post("", status_code=201, responses={**_errors(401, 403, 409, 422, 503), 201: {"links": LINKS}})
 async def create_group(body: DescribeGroup, principal: Admin, keys: KeysHere) -> GroupView:
     """Make a group of keys: a class, a lab. Its bounds narrow each of its keys."""
     return group_view(await keys.create_group(principal, body.spec()))
 
 
-@router.get("/{group_id}", responses=described_errors(WORDS, 401, 403, 404, 422))
+@router.get("/{group_id}", responses=_errors(401, 403, 404, 422))
 async def show_group(group_id: GroupId, principal: Keeper, keys: KeysHere) -> GroupView:
     """Show one group."""
     return group_view(keys.get_group(principal, group_id))
 
 
-@router.patch("/{group_id}", responses=described_errors(WORDS, 401, 403, 404, 409, 422, 503))
+@router.patch("/{group_id}", responses=_errors(401, 403, 404, 409, 422, 503))
 async def change_group(group_id: GroupId, body: ChangeGroup, principal: Admin, keys: KeysHere) -> GroupView:
     """Change some fields of a group; its keys follow from the next request on.
 
@@ -114,7 +117,7 @@ async def change_group(group_id: GroupId, body: ChangeGroup, principal: Admin, k
     return group_view(await keys.change_group(principal, group_id, body.change()))
 
 
-@router.delete("/{group_id}", status_code=204, responses=described_errors(WORDS, 401, 403, 404, 409, 422, 503))
+@router.delete("/{group_id}", status_code=204, responses=_errors(401, 403, 404, 409, 422, 503))
 async def remove_group(group_id: GroupId, principal: Admin, keys: KeysHere) -> Response:
     """Remove a group that no key is in but revoked ones."""
     await keys.remove_group(principal, group_id)

@@ -15,9 +15,9 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import Field
 
-from app.routers.documented import ErrorEnvelope
+from app.routers.documented import DATABASE_FAILS, ErrorEnvelope, errors_in_words
 from app.routers.envelope import error_response
-from app.routers.key_views import EXAMPLE_ID, EXAMPLE_KEY, described_errors
+from app.routers.key_views import EXAMPLE_ID, EXAMPLE_KEY
 from app.routers.model_views import View
 from app.services.core.errors import GatewayError, Unavailable
 from app.services.registry.people.invites import Invited, Invites
@@ -110,7 +110,7 @@ InvitesHere = Annotated[Invites, Depends(invites_of)]
 
 def _documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Describe the statuses of a page: errors come as pages, and in the envelope to who accepts JSON alone."""
-    described = described_errors({404: WORDS[404]}, *(status for status in statuses if status != GONE))
+    described = errors_in_words({**DATABASE_FAILS, 404: WORDS[404]}, *(status for status in statuses if status != GONE))
     if GONE in statuses:
         description, message = WORDS[GONE]
         error = {"message": message, "type": "not_found_error", "param": None, "code": "invite_gone"}

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field
 
-from app.routers.documented import errors
 from app.routers.model_views import View
 from app.services.core.people.principal import Limits, Role, Trust
 from app.services.registry.people.records import KeyState
@@ -27,7 +26,6 @@ __all__ = [
     "MadeKey",
     "ModelLimitsList",
     "ModelLimitsView",
-    "described_errors",
     "group_view",
     "key_view",
     "made_key",
@@ -36,28 +34,6 @@ __all__ = [
 
 EXAMPLE_ID: Final = "7d0f1c6e-2b8a-4f0e-9c55-0f4b1f1f6a01"
 EXAMPLE_KEY: Final = "mvk_0000000000000000000000000000000aBcDe"
-COMMON: Final[dict[int, tuple[str, str]]] = {
-    503: (
-        "The database does not answer. Retry-After says when to try again.",
-        "The database did not answer. Try again.",
-    ),
-}
-
-
-def described_errors(words: Mapping[int, tuple[str, str]], *statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Describe the statuses of a route, some of them in words of its own.
-
-    Args:
-        words: by status, what it means here and an example of a message.
-        statuses: those of the route.
-    """
-    described = errors(*statuses)
-    for status, (description, message) in {**COMMON, **words}.items():
-        if status in statuses:
-            error = described[status]["content"]["application/json"]["example"]["error"] | {"message": message}
-            content = {"application/json": {"example": {"error": error}}}
-            described[status] = {**described[status], "description": description, "content": content}
-    return described
 
 
 class LimitsView(View):

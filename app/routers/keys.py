@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Final, Literal, cast
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from app.routers.deps import DOCUMENTED_SCHEMES, GatewayHere, current_principal
+from app.routers.documented import DATABASE_FAILS, errors_in_words
 from app.routers.import_schemas import ImportedKeys, ImportPeople, InviteView, MakeInvite, imported_keys
 from app.routers.invites import InvitesHere
 from app.routers.key_schemas import ChangeKey, MakeKey, RotateKey, group_named
@@ -15,7 +17,6 @@ from app.routers.key_views import (
     KeyList,
     KeyView,
     MadeKey,
-    described_errors,
     key_view,
     made_key,
 )
@@ -60,6 +61,7 @@ FOLLOWING: Final = ("show_key", "change_key", "rotate_key", "revoke_key")
 LINKS: Final = {name: {"operationId": name, "parameters": {"key_id": "$response.body#/id"}} for name in FOLLOWING}
 """What can be done with the id of a new key (OpenAPI links, for clients and testers)."""
 
+_errors: Final = partial(errors_in_words, {**DATABASE_FAILS, **WORDS})
 router = APIRouter(prefix="/admin/keys", tags=["keys"], dependencies=DOCUMENTED_SCHEMES)
 
 KeyId = Annotated[str, Path(description="The key's `id`.", examples=[EXAMPLE_ID])]
@@ -104,7 +106,7 @@ Keeper = Annotated[Principal, Depends(keeper)]
 Rotator = Annotated[Principal, Depends(rotator)]
 
 
-@router.post("", status_code=201, responses={**described_errors(WORDS, 401, 403, 409, 422, 503), 201: {"links": LINKS}})
+@router.post("", status_code=201, responses={**_errors(401, 403, 409, 422, 503), 201: {"links": LINKS}})
 async def create_key(body: MakeKey, principal: Keeper, keys: KeysHere, response: Response) -> MadeKey:
     """Make a key, and show it this once.
 
@@ -117,7 +119,9 @@ async def create_key(body: MakeKey, principal: Keeper, keys: KeysHere, response:
     return made_key(keys, record, secret)
 
 
-@router.post("/import", status_code=201, responses=described_errors(IMPORT_WORDS, 401, 403, 409, 422, 503))
+@router.post(
+    "/import", status_code=201, responses=errors_in_words({**DATABASE_FAILS, **IMPORT_WORDS}, 401, 403, 409, 422, 503)
+)
 async def import_keys(
     body: ImportPeople, principal: Keeper, keys: KeysHere, invites: InvitesHere, response: Response
 ) -> ImportedKeys:
@@ -139,7 +143,7 @@ async def import_keys(
     return imported_keys(body.handed_out, imported)
 
 
-@router.get("", responses=described_errors(WORDS, 401, 403, 422))
+@router.get("", responses=_errors(401, 403, 422))
 async def list_keys(
     principal: Keeper,
     keys: KeysHere,
@@ -153,13 +157,13 @@ async def list_keys(
     return KeyList(keys=[key_view(keys, record) for record in found], total=len(found))
 
 
-@router.get("/{key_id}", responses=described_errors(WORDS, 401, 403, 404, 422))
+@router.get("/{key_id}", responses=_errors(401, 403, 404, 422))
 async def show_key(key_id: KeyId, principal: Keeper, keys: KeysHere) -> KeyView:
     """Show one key: what it may do, and the last characters of the secrets that open it."""
     return key_view(keys, keys.get(principal, key_id))
 
 
-@router.patch("/{key_id}", responses=described_errors(WORDS, 401, 403, 404, 409, 422, 503))
+@router.patch("/{key_id}", responses=_errors(401, 403, 404, 409, 422, 503))
 async def change_key(
     key_id: KeyId, body: ChangeKey, principal: Keeper, keys: KeysHere, gateway: GatewayHere
 ) -> KeyView:
@@ -172,14 +176,14 @@ async def change_key(
     return key_view(keys, await keys.change(principal, key_id, body.change(group_id, gateway.now())))
 
 
-@router.delete("/{key_id}", status_code=204, responses=described_errors(WORDS, 401, 403, 404, 422, 503))
+@router.delete("/{key_id}", status_code=204, responses=_errors(401, 403, 404, 422, 503))
 async def revoke_key(key_id: KeyId, principal: Keeper, keys: KeysHere) -> Response:
     """End a key for good, at once, and with it what it minted if it is an owner's. Its name stays with what it did."""
     await keys.revoke(principal, key_id)
     return Response(status_code=204)
 
 
-@router.post("/{key_id}/rotate", responses=described_errors(WORDS, 401, 403, 404, 409, 422, 503))
+@router.post("/{key_id}/rotate", responses=_errors(401, 403, 404, 409, 422, 503))
 async def rotate_key(
     key_id: KeyId, principal: Rotator, keys: KeysHere, response: Response, body: RotateKey | None = None
 ) -> MadeKey:
@@ -193,7 +197,7 @@ async def rotate_key(
     return made_key(keys, record, secret)
 
 
-@router.post("/{key_id}/invite", status_code=201, responses=described_errors(WORDS, 401, 403, 404, 409, 422, 503))
+@router.post("/{key_id}/invite", status_code=201, responses=_errors(401, 403, 404, 409, 422, 503))
 async def renew_invite(
     key_id: KeyId, principal: Keeper, invites: InvitesHere, response: Response, body: MakeInvite | None = None
 ) -> InviteView:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Response
 
 from app.routers.deps import DOCUMENTED_SCHEMES, Admin
+from app.routers.documented import DATABASE_FAILS, errors_in_words
 from app.routers.key_schemas import LimitsBody
-from app.routers.key_views import ModelLimitsList, ModelLimitsView, described_errors, model_limits_view
+from app.routers.key_views import ModelLimitsList, ModelLimitsView, model_limits_view
 from app.routers.keys import KeysHere
 from app.routers.schemas import StrictModel
 
@@ -26,6 +28,7 @@ WORDS: Final = {
 }
 """What some statuses mean here: in words, and by example."""
 
+_errors: Final = partial(errors_in_words, {**DATABASE_FAILS, **WORDS})
 router = APIRouter(prefix="/admin/model-limits", tags=["keys"], dependencies=DOCUMENTED_SCHEMES)
 
 ModelInPath = Annotated[
@@ -39,7 +42,7 @@ class SetModelLimits(StrictModel):
     limits: LimitsBody
 
 
-@router.get("", responses=described_errors(WORDS, 401, 403))
+@router.get("", responses=_errors(401, 403))
 async def list_model_limits(principal: Admin, keys: KeysHere) -> ModelLimitsList:
     """List the models that have limits of their own."""
     del principal
@@ -48,7 +51,7 @@ async def list_model_limits(principal: Admin, keys: KeysHere) -> ModelLimitsList
     )
 
 
-@router.put("/{name:path}", responses=described_errors(WORDS, 401, 403, 409, 422, 503))
+@router.put("/{name:path}", responses=_errors(401, 403, 409, 422, 503))
 async def set_model_limits(
     name: ModelInPath, body: SetModelLimits, principal: Admin, keys: KeysHere
 ) -> ModelLimitsView:
@@ -58,7 +61,7 @@ async def set_model_limits(
     return model_limits_view(name, limits)
 
 
-@router.delete("/{name:path}", status_code=204, responses=described_errors(WORDS, 401, 403, 404, 422, 503))
+@router.delete("/{name:path}", status_code=204, responses=_errors(401, 403, 404, 422, 503))
 async def drop_model_limits(name: ModelInPath, principal: Admin, keys: KeysHere) -> Response:
     """Limit a model no more. What keys and groups may use of it stays."""
     await keys.drop_model_limits(principal, name)

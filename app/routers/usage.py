@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, cast
+from functools import partial
+from typing import Annotated, Final, cast
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app.routers.csv_answer import CSV_ANSWER, Format
 from app.routers.deps import DOCUMENTED_SCHEMES, GatewayHere, current_principal
-from app.routers.documented import errors
+from app.routers.documented import errors_in_words
 from app.routers.usage_views import (
     ContributionList,
     OwnUsage,
@@ -55,16 +56,7 @@ MAX_IDS: Final = 100
 MAX_ID_LENGTH: Final = 512
 
 
-def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Describe the statuses of a route in words that are about use."""
-    described = errors(*statuses)
-    for status in WORDS.keys() & set(statuses):
-        description, message = WORDS[status]
-        error = described[status]["content"]["application/json"]["example"]["error"] | {"message": message}
-        content = {"application/json": {"example": {"error": error}}}
-        described[status] = {**described[status], "description": description, "content": content}
-    return described
-
+_errors: Final = partial(errors_in_words, WORDS)
 
 router = APIRouter(tags=["usage"], dependencies=DOCUMENTED_SCHEMES)
 
