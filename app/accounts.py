@@ -1,4 +1,4 @@
-"""Which services know people: their keys, what they use, the names they may ask for, and who changed what?
+"""Which services know people: their keys, who is signed in, what they use, and who changed what?
 
 Built at each start, around an open database. A change of keys or limits reaches the way of a request at once: the ring
 of keys and the limits of models are swapped whole.
@@ -22,6 +22,8 @@ from app.services.registry.accounting.usage_store import UsageStore
 from app.services.registry.people.invites import Invites
 from app.services.registry.people.keys import Keys
 from app.services.registry.people.records import KeyState
+from app.services.registry.people.session_store import SessionStore
+from app.services.registry.people.sessions import Sessions
 from app.services.registry.people.store import PeopleStore
 from app.utils.logger import get_logger
 
@@ -58,6 +60,14 @@ class Accounts:
         self.on_owners: Callable[[], None] = _ignore
         self._people = store = PeopleStore(database)
         self.keys = Keys(store, parts.key_ring, _utc_now, self._changed, token_bytes)
+        self.sessions = Sessions(
+            SessionStore(database),
+            lambda: self.keys.ring,
+            _utc_now,
+            token_bytes,
+            self._settings.session_hours,
+            may_write=lambda: not database.lent,
+        )
         self.invites = Invites(self.keys, store, _utc_now, token_bytes, self._settings.public_url or "")
         spool = UsageSpool(self._settings.gateway_data_dir)
         self.usage = Usage(UsageStore(database), _utc_now, may_write=lambda: not database.lent, spool=spool)
@@ -73,6 +83,7 @@ class Accounts:
             StorageUnavailable: it can't be read.
         """
         await self.keys.load()
+        await self.sessions.load()
         await self.counters.load()
 
     async def note_settings(self) -> None:
@@ -83,15 +94,17 @@ class Accounts:
             logger.warning("The settings of this start are not in the audit", reason=error.message)
 
     async def flush(self) -> None:
-        """Write what was used, and how the limits stand."""
+        """Write what was used, how the limits stand, and who is still signed in."""
         await self.usage.flush()
         await self.counters.flush()
+        await self.sessions.flush()
 
     async def close(self) -> None:
         """Write the last of it. Before the database is closed."""
         await self.keys.settle()
         await self.usage.close()
         await self.counters.flush()
+        await self.sessions.flush()
 
     async def purge(self) -> None:
         """Forget what is past its retention, and links that nobody used in time.
@@ -103,6 +116,7 @@ class Accounts:
         await self.usage.purge(now - timedelta(days=self._settings.usage_retention_days))
         await self.counters.purge()
         await self._people.purge_invites(now)
+        await self.sessions.purge(now)
 
     def refresh(self) -> None:
         """Drop keys that have ended since."""

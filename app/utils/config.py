@@ -23,6 +23,7 @@ from pydantic_settings import SettingsConfigDict
 from app.utils.setting_groups import (
     GROUPS,
     AccessSettings,
+    DashboardSettings,
     HealthSettings,
     LimitSettings,
     ListenerSettings,
@@ -93,6 +94,7 @@ class Settings(
     ListenerSettings,
     AccessSettings,
     PeopleSettings,
+    DashboardSettings,
     StorageSettings,
     LoggingSettings,
     TracingSettings,

@@ -113,6 +113,20 @@ class PeopleSettings(BaseSettings):
     )
 
 
+class DashboardSettings(BaseSettings):
+    """Pages."""
+
+    session_hours: Count = Field(
+        12, ge=1, le=720, description="How long a sign-in to the pages lasts without being used, in hours."
+    )
+    recent_requests: Count = Field(
+        2000, ge=0, le=100_000, description="How many of the last requests the pages can show, without their contents."
+    )
+    traffic_retention_days: Days = Field(
+        30, ge=7, le=3650, description="How long the figures of each minute are kept, for the charts."
+    )
+
+
 class StorageSettings(BaseSettings):
     """Database."""
 
@@ -287,6 +301,7 @@ GROUPS: tuple[type[BaseSettings], ...] = (
     ListenerSettings,
     AccessSettings,
     PeopleSettings,
+    DashboardSettings,
     StorageSettings,
     LoggingSettings,
     TracingSettings,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from app.services.registry.columns import UtcDateTime, hold_columns, metadata
+from app.services.registry.dashboard_tables import traffic_minutes, ui_sessions
 from app.services.registry.people_tables import (
     AUDIT_GUARDS,
     aliases,
@@ -43,11 +44,13 @@ __all__ = [
     "model_servers",
     "server_models",
     "server_terms",
+    "traffic_minutes",
+    "ui_sessions",
     "usage_hours",
     "verification_findings",
 ]
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """What ``PRAGMA user_version`` says of a database that these tables describe."""
 
 model_servers = sa.Table(
