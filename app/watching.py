@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from app.services.dataplane.plane import DataPlane
-    from app.services.ledger import UseCounts
+    from app.services.ledger import Keeps, UseCounts
     from app.services.tracing import SpanExport
     from app.utils.config import Settings
 
@@ -37,13 +37,18 @@ class Watching:
     """
 
     def __init__(
-        self, settings: Settings, plane: DataPlane, open_spans: OpenSpans | None, use: UseCounts | None = None
+        self,
+        settings: Settings,
+        plane: DataPlane,
+        open_spans: OpenSpans | None,
+        use: UseCounts | None = None,
+        recent: Keeps | None = None,
     ) -> None:
         self.lateness = Lateness()
         self._lines = BatchedLines()
         self._spans = open_spans(_engines(plane)) if open_spans is not None else None
         format_lines = json_lines if settings.log_format == "json" else text_lines
-        self.ledger = Ledger(self._lines, plane, format_lines, self.lateness, self._spans, use)
+        self.ledger = Ledger(self._lines, plane, format_lines, self.lateness, self._spans, use, recent)
 
     async def flush(self) -> None:
         """Take in what ended and write its lines."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from app.services.exposition import Flow
     from app.services.pulse import Lateness
 
-__all__ = ["BATCH_OUTCOMES", "Ledger", "LineWriter", "Spans", "UseCounts"]
+__all__ = ["BATCH_OUTCOMES", "Keeps", "Ledger", "LineWriter", "Spans", "UseCounts"]
 
 logger = get_logger(__name__)
 
@@ -67,6 +67,13 @@ class UseCounts(Protocol):
         """Take a batch; ``models`` are the names that are real."""
 
 
+class Keeps(Protocol):
+    """Where the last outcomes are kept: ``recent.RecentRequests``."""
+
+    def take(self, outcomes: Sequence[Outcome]) -> None:
+        """Take a batch."""
+
+
 class Ledger:
     """Takes outcomes in.
 
@@ -77,6 +84,7 @@ class Ledger:
         lateness: how late the event loop came to its timers.
         spans: takes the outcomes for traces; None when these are off.
         use: adds up who used what; None where nobody asks.
+        recent: keeps the last ones; None where nobody asks.
     """
 
     def __init__(
@@ -87,6 +95,7 @@ class Ledger:
         lateness: Lateness,
         spans: Spans | None = None,
         use: UseCounts | None = None,
+        recent: Keeps | None = None,
     ) -> None:
         self._lines = lines
         self._flow = flow
@@ -94,6 +103,7 @@ class Ledger:
         self._lateness = lateness
         self._spans = spans
         self._use = use
+        self._recent = recent
         self._waiting: list[Outcome] = []
         self._tallies = Tallies()
         self._registry = CollectorRegistry()
@@ -118,12 +128,19 @@ class Ledger:
             self._tallies.count(outcomes, models, snapshot.servers)
             if self._use is not None:
                 self._use.count(outcomes, models, snapshot.servers)
+            if self._recent is not None:
+                self._recent.take(outcomes)
             if self._lines.enabled:
                 self._lines.extend(self._format_lines(outcomes), len(outcomes))
             if self._spans is not None:
                 self._spans.take(outcomes)
         except Exception:  # a bug here must not reach the request that happened to fill the batch
             logger.exception("A batch of finished requests was not taken in whole", requests=len(outcomes))
+
+    def tallies(self) -> Tallies:
+        """Give what was counted since the start, what has just ended included."""
+        self.fold()
+        return self._tallies
 
     def good_answers(self, server_id: str) -> int:
         """How many answers of a server were good, since the start."""

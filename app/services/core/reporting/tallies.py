@@ -6,6 +6,7 @@ Every request pays for this, so an outcome costs one look into a dictionary, a f
 from __future__ import annotations
 
 from bisect import bisect_left
+from operator import add
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ _SERVERS_COUNTED = 1000
 
 
 class ModelTimes:
-    """Histograms of one model: how many requests fell into each bucket, and the sum of their seconds.
+    """Histograms of one model on one server: how many requests fell into each bucket, and the sum of their seconds.
 
     First tokens are those of streams: a whole answer begins when it is done. An answer that no server had a part in,
     such as a wrong key's 401 or the list of models, has no duration.
@@ -42,9 +43,16 @@ class ModelTimes:
         self.first_tokens = [0] * (len(TIME_BOUNDS_SECONDS) + 1)
         self.first_token_seconds_total = 0.0
 
+    def add(self, other: ModelTimes) -> None:
+        """Take another one's counts in."""
+        self.durations = [*map(add, self.durations, other.durations)]
+        self.duration_seconds_total += other.duration_seconds_total
+        self.first_tokens = [*map(add, self.first_tokens, other.first_tokens)]
+        self.first_token_seconds_total += other.first_token_seconds_total
+
 
 class Tally:
-    """Sums of one model, server and status. ``times`` are its model's."""
+    """Sums of one model, server and status. ``times`` are its model's on this server."""
 
     __slots__ = (
         "attempts",
@@ -83,16 +91,25 @@ class Tallies:
 
     Attributes:
         by_key: a tally for each model, server id (None where none was reached) and status.
-        by_model: the histograms of each model.
+        by_place: the histograms of each model and server id.
     """
 
-    __slots__ = ("_fold_at_servers", "_servers", "by_key", "by_model")
+    __slots__ = ("_fold_at_servers", "_models", "_servers", "by_key", "by_place")
 
     def __init__(self) -> None:
         self.by_key: dict[tuple[str, str | None, int], Tally] = {}
-        self.by_model: dict[str, ModelTimes] = {}
+        self.by_place: dict[tuple[str, str | None], ModelTimes] = {}
+        self._models: set[str] = set()
         self._servers: set[str] = set()
         self._fold_at_servers = _SERVERS_COUNTED
+
+    @property
+    def by_model(self) -> dict[str, ModelTimes]:
+        """The histograms of each model on all servers together, added up anew each time."""
+        summed: dict[str, ModelTimes] = {}
+        for (model, _server_id), times in self.by_place.items():
+            summed.setdefault(model, ModelTimes()).add(times)
+        return summed
 
     def count(self, outcomes: Iterable[Outcome], models: Container[str], servers: Container[str]) -> None:
         """Take a batch in.
@@ -126,8 +143,9 @@ class Tallies:
     def _tally(self, outcome: Outcome, models: Container[str], servers: Container[str]) -> Tally:
         """Find or make the tally of an outcome whose own name has none yet."""
         label = outcome.model
-        if label not in self.by_model and (label not in models or len(self.by_model) >= _MODELS_COUNTED):
+        if label not in self._models and (label not in models or len(self._models) >= _MODELS_COUNTED):
             label = UNKNOWN_MODEL
+        self._models.add(label)
         server_id = outcome.server_id
         if server_id is not None and server_id not in self._servers:
             if len(self._servers) >= self._fold_at_servers:
@@ -138,9 +156,9 @@ class Tallies:
     def _at(self, key: tuple[str, str | None, int]) -> Tally:
         tally = self.by_key.get(key)
         if tally is None:
-            times = self.by_model.get(key[0])
+            times = self.by_place.get(key[:2])
             if times is None:
-                times = self.by_model[key[0]] = ModelTimes()
+                times = self.by_place[key[:2]] = ModelTimes()
             tally = self.by_key[key] = Tally(times)
         return tally
 
@@ -150,5 +168,7 @@ class Tallies:
         for key in [key for key in self.by_key if key[1] in gone]:
             model, _server_id, status = key
             self._at((model, REMOVED_SERVER, status)).add(self.by_key.pop(key))
+        for place in [place for place in self.by_place if place[1] in gone]:
+            self.by_place[place[0], REMOVED_SERVER].add(self.by_place.pop(place))
         self._servers -= gone
         self._fold_at_servers = max(_SERVERS_COUNTED, 2 * len(self._servers))

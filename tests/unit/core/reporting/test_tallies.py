@@ -48,8 +48,8 @@ def test_nothing_is_lost_however_it_is_cut_into_batches(given: list[Outcome], cu
     assert sum(tally.prompt_tokens for tally in every) == sum(outcome.usage.prompt_tokens for outcome in given)
     assert sum(tally.completion_tokens for tally in every) == sum(outcome.usage.completion_tokens for outcome in given)
     assert set(tallies.by_model) <= {"m", "n", UNKNOWN_MODEL}
-    for (model, _server, _status), tally in tallies.by_key.items():
-        assert tally.times is tallies.by_model[model]
+    for (model, server, _status), tally in tallies.by_key.items():
+        assert tally.times is tallies.by_place[model, server]
 
 
 @given(st.lists(seconds, min_size=1, max_size=30))
@@ -123,7 +123,20 @@ def test_servers_that_come_and_go_are_folded_and_nothing_is_lost() -> None:
     assert sum(tally.events for tally in others) == 20_000
     assert sum(tally.prompt_tokens for tally in others) == 35_000
     assert sum(tally.completion_tokens for tally in others) == 15_000
-    assert folded.times is tallies.by_model["m"]
+    assert folded.times is tallies.by_place["m", REMOVED_SERVER]
+    assert len(tallies.by_place) <= 1002
+    assert sum(tallies.by_model["m"].durations) == sum(tallies.by_model["m"].first_tokens) == 10_000
+
+
+def test_the_times_of_a_server_are_its_own() -> None:
+    tallies = Tallies()
+    slow = replace(OUTCOME, server_id="t", first_token_seconds=4.0)
+    tallies.count([OUTCOME, slow, replace(slow, status=502)], {"m"}, {"s", "t"})
+    assert {place: sum(times.first_tokens) for place, times in tallies.by_place.items()} == {
+        ("m", "s"): 1,
+        ("m", "t"): 2,
+    }
+    assert tallies.by_model["m"].first_token_seconds_total == 8.02
 
 
 def test_servers_that_stay_are_told_apart_however_many() -> None:
