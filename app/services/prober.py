@@ -51,6 +51,11 @@ def _ignore(*_told: object) -> None:
     """Nobody wants to hear it."""
 
 
+def _nobody(_server_id: str) -> bool:
+    """Nobody looks at it."""
+    return False
+
+
 class Prober:
     """Checks all servers, for ever.
 
@@ -69,6 +74,8 @@ class Prober:
             back for failures of its own counting may let it go. Routing has been told by then.
         on_checked: called with id, target and inspection after each good look that was taken in, that of a server's
             registration included (without its models). It must not block.
+        is_watched: whether somebody looks at a server on a page. One that can't be reached then has its misses counted
+            in quick succession.
         clock: time, and waiting in it.
         draw: draws evenly from [0, 1).
     """
@@ -85,6 +92,7 @@ class Prober:
         on_version: Callable[[str, str], None] = _ignore,
         on_returned: Callable[[str], None] = _ignore,
         on_checked: Callable[[str, ProbeTarget, Inspection], None] = _ignore,
+        is_watched: Callable[[str], bool] = _nobody,
         clock: Clock | None = None,
         draw: Callable[[], float] = random,
     ) -> None:
@@ -94,6 +102,7 @@ class Prober:
         self._cadence = pace.cadence
         self._targets = targets
         self._on_models, self._on_returned, self._on_checked = on_models, on_returned, on_checked
+        self._is_watched = is_watched
         self._versions = VersionWatch(inspector, tasks, targets, on_version)
         self._clock = clock or SystemClock()
         self._draw = draw
@@ -204,25 +213,27 @@ class Prober:
 
     async def _check(self, slot: Slot, target: ProbeTarget) -> Inspection:
         """Look, take in what was found unless the server was changed meanwhile, and plan the next check."""
+        is_urgent = False
         try:
             inspection = await self._lookout.look(target)
+            is_urgent = inspection.failure is CheckFailure.UNREACHABLE and self._is_watched(slot.server_id)
             current = self._agenda.is_current(slot) and self._targets().get(slot.server_id) == target
             if current:
                 self._versions.doubt(slot.server_id, self._book.state(slot.server_id))
                 self._book.record(slot.server_id, inspection, self._clock.now())
             slot.again = slot.again or not current
         finally:
-            self._finish(slot)
+            self._finish(slot, is_urgent=is_urgent)
         if current and inspection.passed:
             self._versions.ask(slot.server_id, target, inspection.engine)
             self._on_checked(slot.server_id, target, inspection)
             await self._report_models(slot.server_id, target, inspection)
         return inspection
 
-    def _finish(self, slot: Slot) -> None:
+    def _finish(self, slot: Slot, *, is_urgent: bool) -> None:
         """Give the place back and plan the next check."""
         self._checks.pop(slot, None)
-        due = self._clock.monotonic() + self._pause(self._book.state(slot.server_id))
+        due = self._clock.monotonic() + self._pause(self._book.state(slot.server_id), is_urgent=is_urgent)
         self._agenda.finish(slot, due)
         self._wake.set()
 
@@ -278,9 +289,9 @@ class Prober:
         if self._flush is None or self._flush.done():
             self._flush = self._tasks.spawn(self._book.flush(), name="flush of health results")
 
-    def _pause(self, state: HealthState) -> float:
+    def _pause(self, state: HealthState, *, is_urgent: bool = False) -> float:
         """Return the seconds until the next check."""
-        return next_check_in_seconds(state, self._cadence, self._draw())
+        return next_check_in_seconds(state, self._cadence, self._draw(), is_urgent=is_urgent)
 
     def _is_down(self, server_id: str) -> bool:
         return self._book.state(server_id).status is HealthStatus.UNHEALTHY

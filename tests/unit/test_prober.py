@@ -191,6 +191,7 @@ class Watch:
         self.versions: list[tuple[str, str]] = []
         self.returned: list[tuple[float, str, HealthStatus]] = []
         self.checked: list[tuple[float, str, HealthStatus, Inspection]] = []
+        self.watched: set[str] = set()
         self.prober = Prober(
             self.network,
             self.book,
@@ -201,6 +202,7 @@ class Watch:
             on_version=lambda server_id, version: self.versions.append((server_id, version)),
             on_returned=self._came_back,
             on_checked=self._was_checked,
+            is_watched=lambda server_id: server_id in self.watched,
             clock=self.clock,
             draw=lambda: 0.5,
         )
@@ -348,6 +350,36 @@ async def test_a_dead_server_is_marked_after_three_checks_and_is_back_after_two(
     assert watch.status("a") is HealthStatus.HEALTHY
     assert watch.network.times("a")[-2] > 12
     assert watch.changes == 3
+
+
+async def test_a_dead_server_that_somebody_looks_at_is_marked_within_half_a_second(watch: Watch) -> None:
+    watch.register("a", "b")
+    watch.watched.add("a")
+    watch.start()
+    await watch.clock.advance(5)
+    watch.network.will("a", REFUSED)
+    watch.network.will("b", REFUSED)
+    watch.prober.check_soon("a")
+    watch.prober.check_soon("b")
+    await watch.clock.advance(0.5)
+    assert (watch.status("a"), watch.status("b")) == (HealthStatus.UNHEALTHY, HealthStatus.HEALTHY)
+    assert watch.book.state("a").consecutive_failures == 3
+    await watch.clock.advance(3)
+    assert watch.status("b") is HealthStatus.UNHEALTHY
+    assert len(watch.network.times("a")) <= len(watch.network.times("b")) + 2
+
+
+async def test_looking_at_a_server_hurries_no_miss_that_it_answered(watch: Watch) -> None:
+    watch.register("a")
+    watch.watched.add("a")
+    watch.start()
+    await watch.clock.advance(5)
+    watch.network.will("a", Inspection(CheckFailure.NOT_READY, "answered 503: overloaded"))
+    watch.prober.check_soon("a")
+    await watch.clock.advance(1.7)
+    assert watch.status("a") is HealthStatus.HEALTHY
+    await watch.clock.advance(0.3)
+    assert watch.status("a") is HealthStatus.UNHEALTHY
 
 
 async def test_a_refused_dial_brings_a_check_at_once(watch: Watch) -> None:

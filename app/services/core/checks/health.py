@@ -24,7 +24,8 @@ burst of them would make a fresh outage look like an old one.
 Checks come every interval, +-20 % so that they spread out. While the evidence in hand speaks against the state (a
 healthy server with a miss, an unhealthy one with a pass, one never seen) the next comes within ``changing_seconds``.
 With the defaults a server that refuses connections is marked two seconds after the first check or request that
-notices, and one that returned is back after two checks. An unhealthy server is checked less and less often, from
+notices, half a second after it where somebody looks at the server's page (``services.knocks``), and one that returned
+is back after two checks. An unhealthy server is checked less and less often, from
 ``changing_seconds`` doubling up to the interval; a misconfigured one every interval.
 """
 
@@ -84,10 +85,14 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True)
 class Cadence:
-    """How often servers are checked: every ``interval_seconds``, sooner while a state is changing."""
+    """How often servers are checked: every ``interval_seconds``, sooner while a state is changing.
+
+    ``hurried_seconds``: between the checks of a healthy server that could not be reached, while somebody looks at it.
+    """
 
     interval_seconds: float = 10.0
     changing_seconds: float = 1.0
+    hurried_seconds: float = 0.25
     thresholds: Thresholds = field(default_factory=Thresholds)
 
 
@@ -173,12 +178,21 @@ def advance(state: HealthState, event: Event, now: datetime, thresholds: Thresho
     )
 
 
-def next_check_in_seconds(state: HealthState, cadence: Cadence, random: float) -> float:
-    """Return the seconds until the next check. ``random``, drawn evenly from [0, 1), spreads checks of many servers."""
+def next_check_in_seconds(state: HealthState, cadence: Cadence, random: float, *, is_urgent: bool = False) -> float:
+    """Return the seconds until the next check.
+
+    Args:
+        state: what is known of the server now.
+        cadence: how often servers are checked.
+        random: drawn evenly from [0, 1): it spreads the checks of many servers.
+        is_urgent: the check before could not reach the server, and somebody looks at it: a healthy one is looked at
+            again in a moment. One that is known to be down may wait as ever.
+    """
     interval = cadence.interval_seconds
     soon = min(interval, cadence.changing_seconds)
     if _is_changing(state):
-        return soon * (1 - JITTER * random)
+        is_hurried = is_urgent and state.status is HealthStatus.HEALTHY
+        return (min(soon, cadence.hurried_seconds) if is_hurried else soon) * (1 - JITTER * random)
     if state.status is HealthStatus.UNHEALTHY and not state.rejection:
         doublings = min(max(state.consecutive_failures - cadence.thresholds.unhealthy, 0), MAX_DOUBLINGS)
         interval = min(interval, soon * 2.0**doublings)

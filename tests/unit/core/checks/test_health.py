@@ -328,6 +328,19 @@ def test_a_dead_server_is_marked_soon_after_the_first_sign(refused: int, random:
     assert elapsed <= 2.0
 
 
+@given(st.lists(events, max_size=20), st.floats(0.1, 60), spread)
+def test_urgency_hurries_the_checks_of_a_healthy_server_that_can_not_be_reached_alone(
+    script: list[Event], interval: float, random: float
+) -> None:
+    state, cadence = run(*script), Cadence(interval)
+    usual = next_check_in_seconds(state, cadence, random)
+    urgent = next_check_in_seconds(state, cadence, random, is_urgent=True)
+    if state.status is HealthStatus.HEALTHY and state.consecutive_failures:
+        assert urgent <= min(usual, 0.25)
+    else:
+        assert urgent == usual
+
+
 @given(st.integers(0, 40), spread)
 def test_a_misconfigured_server_is_checked_every_interval(checks: int, random: float) -> None:
     state = run(Passed(), TURNED_AWAY, *[Passed()] * checks)
