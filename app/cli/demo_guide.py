@@ -86,11 +86,19 @@ def guide_text(guide: Guide, first_answer: str, *, windows: bool) -> str:
         ("Ask it", curl_line(guide, stream=False, windows=windows)),
         ("Watch the answer being written", curl_line(guide, stream=True, windows=windows)),
         (PYTHON_TITLE, python_snippet(guide)),
+        ("Look at it", _look_at_it(guide)),
         ("Break it", _break_it(guide.servers, windows=windows)),
         ("All that it can do", f"{guide.root_url}/docs"),
         ("End", _end(guide.servers)),
     ]
     return "\n\n".join(f"{title}\n{text if title == PYTHON_TITLE else _indented(text)}" for title, text in parts)
+
+
+def _look_at_it(guide: Guide) -> str:
+    words = f"{guide.root_url}/ui\nSign in with the key above."
+    if any(server.pid is not None for server in guide.servers):
+        words += " The playground has a button that kills the server which is answering."
+    return words
 
 
 def _end(servers: Sequence[DemoServer]) -> str:

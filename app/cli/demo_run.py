@@ -26,6 +26,7 @@ from app.cli.gateway_process import GatewayServer, run_gateway
 from app.cli.listener import close_all, port_of
 from app.demo.bundled import MODEL_NAME
 from app.demo.children import ModelServer, ModelServerFailed, start_model_servers, stop_all
+from app.demo.revival import Revival
 from app.services.core.keys import RANDOM_BYTES, mint
 from app.utils.config import Settings
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from app.cli.local_engines import LocalEngine
+    from app.demo.children import Started
 
 __all__ = ["DemoPlan", "run_demo"]
 
@@ -108,6 +110,7 @@ class _Introduction:
         "_leaving",
         "_left",
         "_plan",
+        "_revival",
         "_server",
         "_settings",
         "_steps",
@@ -123,6 +126,7 @@ class _Introduction:
         self._leaving = threading.Event()
         self._left = len(children)
         self._counting = threading.Lock()
+        self._revival = Revival(children, self._say_that_it_is_back, self._say_that_it_is_lost)
         self._echo: RequestEcho | None = None
         self._server: GatewayServer | None = None
         key = settings.admin_api_key.get_secret_value() if settings.admin_api_key else None
@@ -134,9 +138,13 @@ class _Introduction:
         """What the gateway is made of."""
         return self._settings
 
-    def prepare(self, _app: FastAPI) -> None:
-        """Called once the log is configured, before the gateway starts: from now on the console is the demo's."""
+    def prepare(self, app: FastAPI) -> None:
+        """Called once the log is configured, before the gateway starts: from now on the console is the demo's.
+
+        The pages find at ``app.state.demo`` what kills a model server.
+        """
         self._echo = replace_console()
+        app.state.demo = self._revival
 
     def begin(self, server: GatewayServer) -> None:
         """Called in the event loop once the gateway serves."""
@@ -146,6 +154,7 @@ class _Introduction:
     def leave(self) -> None:
         """The gateway has ended: whatever still waits fails now, and nobody needs to hear of it."""
         self._leaving.set()
+        self._revival.close()
 
     def _run(self) -> None:
         try:
@@ -156,6 +165,7 @@ class _Introduction:
             self._fail(failure)
         else:
             self._show(guide, first_answer)
+            self._revival.begin()
             for child in self._children:
                 child.watch(self._say_that_it_ended)
 
@@ -174,10 +184,11 @@ class _Introduction:
             started = [child.wait_ready(self._plan.timeout_seconds) for child in self._children]
         servers: list[DemoServer] = []
         with self._steps.step("Registering them with the gateway"):
-            for child in started:
-                models = [{"name": MODEL_NAME, "upstream_name": child.model}]
-                answer = self._register({"endpoint_url": child.url, "models": models})
-                servers.append(DemoServer(child.url, answer["registration_id"], child.pid))
+            for child, told in zip(self._children, started, strict=True):
+                models = [{"name": MODEL_NAME, "upstream_name": told.model}]
+                registration_id = self._register({"endpoint_url": told.url, "models": models})["registration_id"]
+                self._revival.serves(registration_id, child)
+                servers.append(DemoServer(told.url, registration_id, told.pid))
         return servers
 
     def _register_engines(self) -> list[DemoServer]:
@@ -230,6 +241,17 @@ class _Introduction:
                 if is_last
                 else f"Model server {child.pid} has ended. Ask again: another one answers."
             )
+
+    def _say_that_it_is_back(self, child: ModelServer, told: Started) -> None:
+        with self._counting:
+            self._left += 1
+        child.watch(self._say_that_it_ended)
+        if not self._is_ending():
+            self._steps.say(f"A model server is back at {told.url}, as process {told.pid}.")
+
+    def _say_that_it_is_lost(self, failure: ModelServerFailed) -> None:
+        if not self._is_ending():
+            self._steps.say(str(failure))
 
 
 def choose_model(models: list[str]) -> str:

@@ -11,6 +11,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,16 +37,25 @@ class Started:
 
 
 class ModelServer:
-    """One child process that runs ``app.demo.model_server``. Make it in the main thread (see ``lifeline``)."""
+    """One child process that runs ``app.demo.model_server``. Make it in a thread that outlives it (see ``lifeline``).
 
-    __slots__ = ("_announcements", "_process", "_stopping", "log_file")
+    Args:
+        model_path: the GGUF file.
+        alias: the name to list the model under.
+        log_file: where it writes what it does; what stands there is kept.
+        threads: how many compute.
+        port: where it listens; 0 takes a free one.
+    """
 
-    def __init__(self, model_path: Path, alias: str, log_file: Path, threads: int) -> None:
+    __slots__ = ("_alias", "_announcements", "_model_path", "_port", "_process", "_stopping", "_threads", "log_file")
+
+    def __init__(self, model_path: Path, alias: str, log_file: Path, threads: int, port: int = 0) -> None:
         self.log_file = log_file
+        self._model_path, self._alias, self._threads, self._port = model_path, alias, threads, port
         self._stopping = False
         self._announcements: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         arguments = ["--model-path", str(model_path), "--alias", alias, "--log-file", str(log_file)]
-        arguments += ["--threads", str(threads), "--parent-pid", str(os.getpid())]
+        arguments += ["--threads", str(threads), "--parent-pid", str(os.getpid()), "--port", str(port)]
         with log_file.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module, no shell
                 [sys.executable, "-m", "app.demo.model_server", *arguments],
@@ -71,7 +81,25 @@ class ModelServer:
             self.wait_stopped(STOP_TIMEOUT_SECONDS)
             raise ModelServerFailed(self._why(f"ended with code {self._process.returncode}"))
         said = json.loads(line)
+        self._port = urlsplit(said["url"]).port or 0
         return Started(pid=int(said["pid"]), url=str(said["url"]), model=str(said["model"]))
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process is there, and not about to be ended."""
+        return not self._stopping and self._process.poll() is None
+
+    def kill(self) -> None:
+        """End it as a crash would, at once: SIGKILL, on Windows TerminateProcess. Whoever watches it is told."""
+        self._process.kill()
+
+    def successor(self) -> ModelServer:
+        """Start another one like it, where it listened. It must have ended.
+
+        Raises:
+            OSError: the system can't start a process.
+        """
+        return ModelServer(self._model_path, self._alias, self.log_file, self._threads, self._port)
 
     def watch(self, on_end: Callable[[ModelServer], None]) -> None:
         """Call ``on_end`` from a thread of its own when the process ends without having been asked to."""
@@ -105,8 +133,12 @@ class ModelServer:
                 self._announcements.put(stdout.readline())
 
     def _why(self, how: str) -> str:
-        lines = self.log_file.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_TAIL_LINES:]
-        return f"The model server (process {self.pid}) {how}. The end of its log:\n" + "\n".join(lines)
+        told = f"The model server (process {self.pid}) {how}."
+        try:
+            lines = self.log_file.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_TAIL_LINES:]
+        except OSError as error:  # the demo ends, and its folder is gone
+            return f"{told} Its log can't be read: {error.strerror}."
+        return f"{told} The end of its log:\n" + "\n".join(lines)
 
 
 def start_model_servers(count: int, model_path: Path, alias: str, log_folder: Path) -> list[ModelServer]:

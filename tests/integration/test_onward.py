@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -121,6 +122,80 @@ async def test_another_goes_on_and_the_client_reads_one_stream(onward: House) ->
     assert second.inference[0].json["messages"][-1] == {"role": "assistant", "content": "one two"}
     outcome = await onward.told.outcome()
     assert (outcome.status, outcome.attempts, outcome.continuations) == (200, 2, 1)
+
+
+def comments(text: str) -> list[str]:
+    return [line for line in text.split("\n") if line.startswith(": continued")]
+
+
+async def test_who_asks_is_told_where_the_seam_is(onward: House) -> None:
+    first, second = FakeModelServer(behaviours={"*": telling("one", " two")}), FakeModelServer()
+    second.behaviours["*"] = going_on(" three")
+    async with serving(first, second):
+        onward.install(able("s1", first, priority=1), able("s2", second))
+        asked = await onward.client.post("/v1/chat/completions", json=ASKED, headers={"x-gateway-route": "why"})
+    (seam,) = comments(asked.text)
+    assert re.fullmatch(r": continued, server s2, after \d+ ms", seam)
+    before, after = asked.text.split(seam)
+    assert (said(parsed(before)), said(parsed(after))) == ("one two", " three")
+    events = parsed(asked.text)
+    assert (reasons(events), events[-1]) == (["stop"], "[DONE]")
+
+
+async def test_who_does_not_ask_reads_no_word_of_it(onward: House) -> None:
+    first, second = FakeModelServer(behaviours={"*": telling("one")}), FakeModelServer()
+    second.behaviours["*"] = going_on(" two")
+    async with serving(first, second):
+        onward.install(able("s1", first, priority=1), able("s2", second))
+        quiet = await onward.client.post("/v1/chat/completions", json=ASKED)
+    assert said(parsed(quiet.text)) == "one two"
+    assert all(line.startswith("data: ") for line in quiet.text.split("\n") if line)
+
+
+def slow(seconds: float, clock: list[float], behaviour: Behaviour) -> Behaviour:
+    """Take so long, on the gateway's clock, before doing that."""
+
+    async def slowly(fake: FakeModelServer, seen: Seen, writer: asyncio.StreamWriter) -> None:
+        clock[0] += seconds
+        await behaviour(fake, seen, writer)
+
+    return slowly
+
+
+def in_turn(*behaviours: Behaviour) -> Behaviour:
+    """Do another thing each time."""
+    waiting = list(behaviours)
+
+    async def next_one(fake: FakeModelServer, seen: Seen, writer: asyncio.StreamWriter) -> None:
+        await waiting.pop(0)(fake, seen, writer)
+
+    return next_one
+
+
+async def test_each_seam_is_told_with_its_own_time(onward: House) -> None:
+    clock = [100.0]
+    onward.plane.clock = lambda: clock[0]
+    first = FakeModelServer(behaviours={"*": in_turn(telling("one"), slow(0.5, clock, going_on(" three")))})
+    second = FakeModelServer(behaviours={"*": slow(1.25, clock, telling(" two"))})
+    async with serving(first, second):
+        onward.install(able("s1", first, priority=1), able("s2", second))
+        asked = await onward.client.post("/v1/chat/completions", json=ASKED, headers={"x-gateway-route": "why"})
+    assert said(parsed(asked.text)) == "one two three"
+    assert comments(asked.text) == [": continued, server s2, after 1250 ms", ": continued, server s1, after 500 ms"]
+
+
+async def test_the_time_of_one_that_did_not_take_over_counts(onward: House) -> None:
+    clock = [100.0]
+    onward.plane.clock = lambda: clock[0]
+    first = FakeModelServer(behaviours={"*": telling("one")})
+    second = FakeModelServer(behaviours={"*": slow(2.0, clock, refusing("500 Internal Server Error"))})
+    third = FakeModelServer(behaviours={"*": slow(0.5, clock, going_on(" two"))})
+    async with serving(first, second, third):
+        servers = [able(f"s{rank}", fake, priority=4 - rank) for rank, fake in enumerate((first, second, third), 1)]
+        onward.install(*servers)
+        asked = await onward.client.post("/v1/chat/completions", json=ASKED, headers={"x-gateway-route": "why"})
+    assert said(parsed(asked.text)) == "one two"
+    assert comments(asked.text) == [": continued, server s3, after 2500 ms"]
 
 
 async def test_an_answer_that_said_why_it_ended_is_whole_though_its_server_falls_silent(onward: House) -> None:

@@ -7,6 +7,7 @@ says, which is made of this.
 from __future__ import annotations
 
 from abc import abstractmethod
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from app.services.core.answer import sse
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Answering", "busy", "why_not"]
 
+_MARK_BYTES = 8
 _JSON_LINE = b"content-type: application/json\r\n"
 _EVENT_LINES = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
 
@@ -38,6 +40,7 @@ class Answering:
         "_attempts",
         "_committed",
         "_done",
+        "_mark",
         "_raw",
         "_tried",
         "body",
@@ -53,6 +56,7 @@ class Answering:
     _attempts: int
     _committed: bool
     _done: bool
+    _mark: bytes
     _raw: bool
     _tried: list[str]
     body: bytes
@@ -125,7 +129,15 @@ class Answering:
         return lines + self._route_line() if self.call.asks_why else lines
 
     def _route_line(self) -> bytes:
-        return b"x-gateway-route: %b\r\n" % self.why if self.why else b""
+        line = b"x-gateway-mark: %b\r\n" % self._own_mark() if self.call.marks else b""
+        return line + b"x-gateway-route: %b\r\n" % self.why if self.why else line
+
+    def _own_mark(self) -> bytes:
+        """What ends the gateway's own comments in this stream; drawn when it is first asked for, by few requests."""
+        mark = getattr(self, "_mark", b"")
+        if not mark:
+            mark = self._mark = token_hex(_MARK_BYTES).encode()
+        return mark
 
     # -- the client's side
 
@@ -158,8 +170,14 @@ class Answering:
         self._say(sse.PING)
 
     def _say(self, comment: bytes) -> None:
-        """Send a comment line. Where nothing was sent yet, it opens the stream."""
+        """Send a comment line. Where nothing was sent yet, it opens the stream.
+
+        Pages get each with the mark that the answer's headers name: no model server knows that, and so none can speak
+        for the gateway there.
+        """
         self.quiet_ticks = 0
+        if self.call.marks:
+            comment = b"%b #%b\n" % (comment[:-1], self._own_mark())
         if self._committed:
             self.client.write(comment)
         else:

@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from app.services.core.errors import BodyTooLarge, GatewayError, RequestTimeout
 from app.services.core.http.http_rules import ends_connection, judge_head_size
+from app.services.dataplane.known_caller import KnownCaller
 from app.services.dataplane.patience import Patience, unsent_bytes
 from app.services.dataplane.plane import TICK_SECONDS
 from app.services.dataplane.reception import Call, Reply, error_reply, stranger_reply
 from app.services.dataplane.sides import BODY_BYTES_PER_SECOND
 
 if TYPE_CHECKING:
+    from app.services.core.keys import Principal
     from app.services.dataplane.exchange import Exchange
     from app.services.dataplane.plane import DataPlane
+    from app.services.dataplane.reception import Reception
 
 __all__ = ["AsgiDoor"]
 
@@ -155,11 +158,33 @@ class _AsgiCall:
 
 
 class AsgiDoor:
-    """An ASGI application for every path under ``/v1/``."""
+    """An ASGI application for every path under ``/v1/``.
 
-    def __init__(self, plane: DataPlane) -> None:
+    Args:
+        plane: where requests go.
+        reception: what judges their heads; that of the plane when left out.
+    """
+
+    def __init__(self, plane: DataPlane, reception: Reception | None = None) -> None:
         self._plane = plane
+        self._reception = reception or plane.reception
         self._bounds = plane.bounds
+
+    async def serve_as(self, principal: Principal, path: str, scope: Message, receive: Receive, send: Send) -> None:
+        """Serve a request that came in by a page, for a caller who is known already.
+
+        It is judged, counted and limited as if it had come with its key to ``path``. The headers that a browser adds,
+        cookies among them, are not looked at and go nowhere.
+
+        Args:
+            principal: who calls.
+            path: the route under ``/v1/`` that is meant.
+            scope: the page's, whose own path and query are put aside.
+            receive: the body, as ASGI has it.
+            send: takes the answer.
+        """
+        meant = {**scope, "path": path, "raw_path": path.encode(), "query_string": b""}
+        await AsgiDoor(self._plane, KnownCaller(self._plane.reception, principal))(meant, receive, send)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -201,7 +226,7 @@ class AsgiDoor:
             headers = [(name, value) for name, value in headers if name != b"transfer-encoding"]
             version = "1.0"
         method, text = scope["method"].encode(), path.partition(b"?")[0].decode("latin-1")
-        return self._plane.reception.receive(method, text, headers, version, peer, self._plane.snapshot)
+        return self._reception.receive(method, text, headers, version, peer, self._plane.snapshot)
 
     async def _read_body(self, receive: Receive) -> bytes:
         parts, size_bytes, limit = [], 0, self._bounds.body_bytes

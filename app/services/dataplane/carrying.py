@@ -10,6 +10,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from app.services.core import retry
+from app.services.core.answer.continued import continued_words
 from app.services.core.answer.counting import MOST_ANSWER_TOKENS, within_reason
 from app.services.core.answer.usage import estimate
 from app.services.core.choice.plan import plan
@@ -98,6 +99,7 @@ class Carrying(Announcing):
             self._fail(error, f"it broke {onward.breaks} times")
         else:
             self._continuations += 1
+            onward.broke_at = self._plane.clock()
             self._queued = False  # from now on it may wait, however many servers are tried meanwhile
             self._close_attempt()
             self.route(after=error)
@@ -144,6 +146,11 @@ class Carrying(Announcing):
             attempt.start()
         else:
             attempt.prepare(leg)
+
+    def went_on(self, server_id: str, now: float) -> None:
+        """The first event of a server that goes on with it has come: a client that asks is told where the seam is."""
+        if self.onward is not None and self.call.asks_why and self._committed:
+            self._say(continued_words(server_id, now - self.onward.broke_at))
 
     def _partial_usage(self) -> Usage | None:
         """What an answer that did not end has taken so far, estimated."""

@@ -23,6 +23,7 @@ from app.services.dataplane.carrying import Carrying
 from app.services.dataplane.demands import LEAST_BYTES
 from app.services.dataplane.onward import Onward
 from app.services.dataplane.reasons import why
+from app.services.dataplane.successor import Successor
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -144,10 +145,11 @@ class Exchange(Carrying):
         self._queued, self.awaits = self._queued and leg is not None, ()
         self._tried.append(candidate.server.id)
         self._attempts += 1
-        self._attempt = attempt = Attempt(self, plane, candidate, now)
         if leg is None:
+            self._attempt = attempt = Attempt(self, plane, candidate, now)
             attempt.start()
         else:
+            self._attempt = attempt = Successor(self, plane, candidate, now)
             self._take_over(attempt, leg)
 
     def _say_why(self, verdict: Plan) -> None:

@@ -80,7 +80,10 @@ class Onward:
     ``shut_out`` names the servers that may not take over the present leg: those that failed in it.
     """
 
-    __slots__ = ("_first", "asked", "breaks", "demand", "journal", "leg", "sent", "shut_out")
+    __slots__ = ("_first", "asked", "breaks", "broke_at", "demand", "journal", "leg", "sent", "shut_out")
+
+    broke_at: float
+    """When the latest break was seen, in monotonic seconds; there from the first break on."""
 
     def __init__(self) -> None:
         self.journal = Journal()

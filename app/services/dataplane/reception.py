@@ -87,6 +87,8 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     """Whether a front end named the person: the key's limits then count for each that it names."""
     reach: Trust = Trust.PUBLIC
     """How far it may go."""
+    marks: bool = False
+    """Whether the gateway's own comments in the stream are to be told from a model server's."""
 
     @property
     def weight(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -50,6 +51,31 @@ def test_an_end_that_was_asked_for_is_no_news(tmp_path: Path) -> None:
     assert heard.wait(50)
     stop_all([silence, news])
     assert ended == [news]
+
+
+def test_one_that_was_killed_is_no_longer_running_and_its_end_is_news(tmp_path: Path) -> None:
+    (server,) = start_model_servers(1, tmp_path / "absent.gguf", "absent", tmp_path)
+    heard = threading.Event()
+    server.watch(lambda _server: heard.set())
+    assert server.is_running
+    server.kill()
+    assert heard.wait(50)
+    assert not server.is_running
+    successor = server.successor()
+    assert successor.pid != server.pid
+    assert successor.log_file == server.log_file
+    stop_all([server, successor])
+    assert not successor.is_running
+
+
+def test_the_reason_is_told_also_where_the_log_is_gone(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    folder.mkdir()
+    (server,) = start_model_servers(1, tmp_path / "absent.gguf", "absent", folder)
+    shutil.rmtree(folder)
+    with pytest.raises(ModelServerFailed, match="Its log can't be read"):
+        server.wait_ready(50)
+    stop_all([server])
 
 
 def test_when_one_cannot_be_started_the_others_are_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,6 +54,13 @@ def test_the_page_tells_how_to_break_it() -> None:
     assert f"  {curl_line(GUIDE, stream=False, windows=False)}\n" in text
 
 
+def test_the_page_leads_to_the_pages() -> None:
+    text = guide_text(GUIDE, "Hello!", windows=False)
+    assert "  http://127.0.0.1:8001/ui\n  Sign in with the key above. The playground" in text
+    engines = Guide(GUIDE.base_url, "k", "m", (DemoServer("http://127.0.0.1:11434", "id"),))
+    assert "The playground" not in guide_text(engines, "Hello!", windows=False)
+
+
 def test_one_server_alone_is_not_to_be_killed() -> None:
     text = guide_text(Guide(GUIDE.base_url, "k", "m", SERVERS[:1]), "Hi", windows=False)
     assert "kill 4242" not in text
