@@ -40,6 +40,8 @@ WIDE_COLUMNS: Final = 100
 """From this width on what a key may do has room too."""
 SHORT_ID_LENGTH: Final = 8
 KNOWN_SHOWN: Final = 10
+MAX_SEARCH_LENGTH: Final = 200
+"""As long as a name can be."""
 _NONE: Final = "-"
 _STYLES: Final = {"active": "green", "unclaimed": "yellow", "expired": "dim", "revoked": "red"}
 _LIMIT_WORDS: Final = dict(
@@ -53,8 +55,15 @@ _SWITCHES: Final = (
 
 
 def fetch_keys(client: GatewayClient, filters: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
-    """The keys that one may see."""
-    return list(client.request("GET", KEYS_PATH, params=dict(filters or {}))["keys"])
+    """The keys that one may see, page after page."""
+    keys: list[dict[str, Any]] = []
+    after: dict[str, str] = {}
+    while True:
+        page = client.request("GET", KEYS_PATH, params={**(filters or {}), **after})
+        keys += page["keys"]
+        if not (page["keys"] and page.get("next_after")):
+            return keys
+        after = {"after": page["next_after"]}
 
 
 def fetch_groups(client: GatewayClient) -> list[dict[str, Any]]:
@@ -68,7 +77,8 @@ def find_key(client: GatewayClient, wanted: str) -> dict[str, Any]:
     Raises:
         CommandFailed: none or several fit; the message names those that exist.
     """
-    return key_named(fetch_keys(client), wanted)
+    fitting = fetch_keys(client, {"q": wanted[:MAX_SEARCH_LENGTH]})
+    return key_named(fitting if any(_fits(key, wanted) for key in fitting) else fetch_keys(client), wanted)
 
 
 def key_named(keys: Sequence[Mapping[str, Any]], wanted: str) -> dict[str, Any]:

@@ -31,6 +31,7 @@ LIST_EPILOG: Final = f"""\b
 Examples:
   multiverse keys list
   multiverse keys list --group physics-101 --state active --json
+  multiverse keys list --search ada
 
 {EXIT_CODES_HELP}"""
 CHANGE_EPILOG: Final = f"""\b
@@ -104,12 +105,16 @@ def list_keys(
     group: Annotated[str | None, typer.Option(metavar="GROUP", help="Only keys of this group.")] = None,
     role: Annotated[Role | None, typer.Option(help="Only keys of this role.")] = None,
     state: Annotated[State | None, typer.Option(help="Only keys that are in this state.")] = None,
+    search: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Only keys with this in their name, person, id or last characters."),
+    ] = None,
     gateway: GatewayOption = None,
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the keys, what they may do, and until when."""
-    filters = given(group=group, role=role, state=state)
+    filters = given(group=group, role=role, state=state, q=search)
     with connect(gateway, key) as client:
         keys = fetch_keys(client, filters)
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from app.services.registry.people.keys import Keys
+    from app.services.registry.people.listing import KeyPage
     from app.services.registry.people.records import GroupRecord, KeyRecord
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "ModelLimitsList",
     "ModelLimitsView",
     "group_view",
+    "key_list",
     "key_view",
     "made_key",
     "model_limits_view",
@@ -34,6 +37,8 @@ __all__ = [
 
 EXAMPLE_ID: Final = "7d0f1c6e-2b8a-4f0e-9c55-0f4b1f1f6a01"
 EXAMPLE_KEY: Final = "mvk_0000000000000000000000000000000aBcDe"
+_VIEWS_AT_ONCE: Final = 100
+"""So many keys are shown in some 4 ms."""
 
 
 class LimitsView(View):
@@ -88,10 +93,11 @@ class MadeKey(KeyView):
 
 
 class KeyList(View):
-    """Keys, oldest first."""
+    """A page of keys, oldest first."""
 
     keys: list[KeyView]
-    total: int = Field(examples=[1])
+    total: int = Field(description="How many there are on all pages.", examples=[1])
+    next_after: str | None = Field(description="Give it as `after` for the next page; null: this is the last one.")
 
 
 class GroupView(View):
@@ -144,6 +150,15 @@ def limits_view(limits: Limits) -> LimitsView:
 def key_view(keys: Keys, record: KeyRecord) -> KeyView:
     """Show a key."""
     return KeyView(**_shown(keys, record))
+
+
+async def key_list(keys: Keys, page: KeyPage) -> KeyList:
+    """Show a page of keys; where it is long, others get a turn in between."""
+    views: list[KeyView] = []
+    for start in range(0, len(page.keys), _VIEWS_AT_ONCE):
+        views += [key_view(keys, record) for record in page.keys[start : start + _VIEWS_AT_ONCE]]
+        await asyncio.sleep(0)
+    return KeyList(keys=views, total=page.total, next_after=page.next_after)
 
 
 def made_key(keys: Keys, record: KeyRecord, secret: str) -> MadeKey:

@@ -17,6 +17,7 @@ from app.routers.key_views import (
     KeyList,
     KeyView,
     MadeKey,
+    key_list,
     key_view,
     made_key,
 )
@@ -24,6 +25,7 @@ from app.services.core.errors import Unavailable
 from app.services.core.people.principal import Principal, Role
 from app.services.core.people.scope import Scope
 from app.services.registry.people.keys import Keys
+from app.services.registry.people.listing import MAX_PAGE_KEYS, KeyQuery
 from app.services.registry.people.records import KeyState
 from app.services.registry.people.rules import Actor, require_keeper
 
@@ -68,6 +70,20 @@ KeyId = Annotated[str, Path(description="The key's `id`.", examples=[EXAMPLE_ID]
 GroupFilter = Annotated[str | None, Query(description="Only keys of this group: its name or id.", max_length=200)]
 RoleFilter = Annotated[Literal["admin", "owner", "user"] | None, Query(description="Only keys of this role.")]
 StateFilter = Annotated[KeyState | None, Query(description="Only keys that are in this state.")]
+Search = Annotated[
+    str,
+    Query(
+        alias="q",
+        description="Only keys with this in their name, person, id, or what is shown of their secrets (`wxyz`); "
+        "case is ignored.",
+        max_length=200,
+        examples=["ada"],
+    ),
+]
+After = Annotated[
+    str | None, Query(description="Only keys after this one: `next_after` of the page before.", max_length=200)
+]
+PageLength = Annotated[int, Query(ge=1, le=MAX_PAGE_KEYS, description="How many at most.")]
 
 
 def keys_of(request: Request) -> Keys:
@@ -104,6 +120,25 @@ def rotator(key_id: KeyId, principal: Annotated[Principal, Depends(current_princ
 KeysHere = Annotated[Keys, Depends(keys_of)]
 Keeper = Annotated[Principal, Depends(keeper)]
 Rotator = Annotated[Principal, Depends(rotator)]
+
+
+def asked_keys(
+    principal: Keeper,
+    keys: KeysHere,
+    group: GroupFilter = None,
+    role: RoleFilter = None,
+    state: StateFilter = None,
+    text: Search = "",
+    after: After = None,
+    limit: PageLength = MAX_PAGE_KEYS,
+) -> KeyQuery:
+    """Put the question together.
+
+    Raises:
+        FieldsInvalid: there is no such group.
+    """
+    group_id = group_named(group, keys.list_groups(principal))
+    return KeyQuery(group_id, Role(role) if role else None, state, text, after, limit)
 
 
 @router.post("", status_code=201, responses={**_errors(401, 403, 409, 422, 503), 201: {"links": LINKS}})
@@ -144,17 +179,9 @@ async def import_keys(
 
 
 @router.get("", responses=_errors(401, 403, 422))
-async def list_keys(
-    principal: Keeper,
-    keys: KeysHere,
-    group: GroupFilter = None,
-    role: RoleFilter = None,
-    state: StateFilter = None,
-) -> KeyList:
+async def list_keys(principal: Keeper, keys: KeysHere, query: Annotated[KeyQuery, Depends(asked_keys)]) -> KeyList:
     """List the keys that one may see, oldest first. The operator's own, `ADMIN_API_KEY`, is not among them."""
-    group_id = group_named(group, keys.list_groups(principal))
-    found = keys.list(principal, group=group_id, role=Role(role) if role else None, state=state)
-    return KeyList(keys=[key_view(keys, record) for record in found], total=len(found))
+    return await key_list(keys, await keys.page(principal, query))
 
 
 @router.get("/{key_id}", responses=_errors(401, 403, 404, 422))

@@ -9,6 +9,7 @@ import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from typer.testing import CliRunner
@@ -173,6 +174,33 @@ def test_list_filters_and_says_how_to_go_on(run_here, known) -> None:
     said = run_here("keys", "list").stdout
     assert "You see no key beside" in said, "an owner's key that made none sees none, whatever others there are"
     assert "multiverse keys create" in said
+
+
+def test_list_follows_the_pages(run_here, known) -> None:
+    pages = {
+        None: ([ADA], "aaaa1111-0000"),
+        "aaaa1111-0000": ([GRACE], "bbbb2222-0000"),
+        "bbbb2222-0000": ([OLD], None),
+    }
+
+    def answer(method: str, path: str, body: Any, authorization: str | None) -> tuple[int, Any]:
+        known.requests.append((method, path, body))
+        after = parse_qs(path.partition("?")[2]).get("after", [None])[0]
+        keys, following = pages[after]
+        return 200, {"keys": keys, "total": 3, "next_after": following}
+
+    known.answer = answer
+    assert json.loads(run_here("keys", "list", "--search", "a b", "--json").stdout) == [ADA, GRACE, OLD]
+    assert [path for _method, path, _body in known.requests] == [
+        f"{PATH}?q=a+b",
+        f"{PATH}?q=a+b&after=aaaa1111-0000",
+        f"{PATH}?q=a+b&after=bbbb2222-0000",
+    ]
+
+
+def test_a_key_is_looked_for_by_the_gateway(run_here, known) -> None:
+    assert run_here("keys", "show", "ada").exit_code == 0
+    assert [path for _method, path, _body in known.requests] == [f"{PATH}?q=ada"]
 
 
 @pytest.mark.usefixtures("known")

@@ -67,7 +67,7 @@ async def test_a_key_is_made_shown_once_and_opens_the_gateway(people: People) ->
     assert {name: made[name] for name in expected} == expected
     assert await people.call("GET", f"{PATH}/{made['id']}") == made
     listed = await people.call("GET", PATH)
-    assert listed == {"keys": [made], "total": 1}
+    assert listed == {"keys": [made], "total": 1, "next_after": None}
     assert key not in str(listed)
     assert people.keys.ring.authenticate(key.encode()).name == "ada's notebook"
 
@@ -95,6 +95,43 @@ async def test_lists_are_filtered(people: People) -> None:
     assert await names(role="owner") == ["two"]
     assert await names(state="revoked") == ["three"]
     assert await names(state="expired") == []
+
+
+async def test_a_list_comes_in_pages_and_can_be_searched(people: People) -> None:
+    names = [f"key {number}" for number in range(5)]
+    made = [await people.make(name=name) for name in names]
+    seen, after = [], {}
+    while True:
+        page = await people.call("GET", PATH, params={"limit": "2", **after})
+        seen += [key["name"] for key in page["keys"]]
+        assert page["total"] == 5
+        if page["next_after"] is None:
+            break
+        after = {"after": page["next_after"]}
+    assert seen == names
+    found = await people.call("GET", PATH, params={"q": "KEY 3"})
+    assert ([key["id"] for key in found["keys"]], found["total"]) == ([made[3]["id"]], 1)
+    found = await people.call("GET", PATH, params={"q": made[1]["key"][-4:]})
+    assert made[1]["id"] in [key["id"] for key in found["keys"]]
+    assert (await people.call("GET", PATH, params={"q": "\u0000"}))["keys"] == []
+
+
+@pytest.mark.parametrize(
+    ("params", "param"),
+    [
+        ({"limit": "0"}, "limit"),
+        ({"limit": "1001"}, "limit"),
+        ({"limit": "many"}, "limit"),
+        ({"q": "x" * 201}, "q"),
+        ({"after": "gone"}, "after"),
+        ({"after": "x" * 201}, "after"),
+        ({"role": "king"}, "role"),
+        ({"state": "lost"}, "state"),
+    ],
+)
+async def test_a_bad_question_is_refused_by_name(people: People, params: dict[str, str], param: str) -> None:
+    error = (await people.call("GET", PATH, 422, params=params))["error"]
+    assert error["param"] == param
 
 
 async def test_an_ended_key_says_so(people: People) -> None:

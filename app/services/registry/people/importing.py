@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_PEOPLE",
+    "Examined",
     "ImportedPerson",
     "LeftOut",
     "choose",
+    "examine_csv",
     "harmless_cell",
     "people_of_csv",
     "people_of_list",
@@ -75,6 +77,14 @@ class LeftOut:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What a list says: the people of its good lines, and what is wrong with the others, by their numbers."""
+
+    people: list[ImportedPerson]
+    faults: list[tuple[int, str]]
+
+
 def people_of_csv(text: str) -> list[ImportedPerson]:
     """Read a list in CSV.
 
@@ -83,19 +93,29 @@ def people_of_csv(text: str) -> list[ImportedPerson]:
     Raises:
         FieldsInvalid: there is no such list, or a line of it is not good; the message names each by its number.
     """
+    examined = examine_csv(text)
+    return _checked(examined.people, examined.faults, "csv")
+
+
+def examine_csv(text: str) -> Examined:
+    """Read a list in CSV as ``people_of_csv`` does, and tell every line that is not good.
+
+    Raises:
+        FieldsInvalid: it is no such list at all.
+    """
     rows = _rows(text.removeprefix("\ufeff"))
     header_line, header = next(rows, (1, []))
     columns = _columns_of(header_line, header)
     people: list[ImportedPerson] = []
-    faults: list[str] = []
+    faults: list[tuple[int, str]] = []
     for line, row in rows:
         if len(row) > len(header):
             count = f"line {line} has {len(row)} cells where line {header_line} names {len(header)} columns"
-            faults.append(f"{count}: put quotes around cells with separators in them")
+            faults.append((line, f"{count}: put quotes around cells with separators in them"))
             continue
         given = {name: _tidied(row[index]) for name, index in columns.items() if index < len(row)}
         _take_in(line, f"line {line}", given, people, faults)
-    return _checked(people, faults, "csv")
+    return Examined(people, faults)
 
 
 def people_of_list(entries: Iterable[Mapping[str, str | None]]) -> list[ImportedPerson]:
@@ -105,7 +125,7 @@ def people_of_list(entries: Iterable[Mapping[str, str | None]]) -> list[Imported
         FieldsInvalid: the list is empty or too long, or one of it is not good.
     """
     people: list[ImportedPerson] = []
-    faults: list[str] = []
+    faults: list[tuple[int, str]] = []
     for number, entry in enumerate(entries, 1):
         given = {name: _tidied(entry.get(name) or "") for name in ("person", "name", "email")}
         _take_in(number, f"person {number}", given, people, faults)
@@ -214,29 +234,32 @@ def _columns_of(line: int, header: Sequence[str]) -> dict[str, int]:
     return columns
 
 
-def _take_in(line: int, place: str, given: Mapping[str, str], people: list[ImportedPerson], faults: list[str]) -> None:
+def _take_in(
+    line: int, place: str, given: Mapping[str, str], people: list[ImportedPerson], faults: list[tuple[int, str]]
+) -> None:
     """Take a person in, or note what is wrong with them."""
     person, name, email = (given.get(part, "") for part in ("person", "name", "email"))
     for part, value in (("person", person), ("name", name), ("email", email)):
         if fault := _fault(value, _LONGEST[part]):
-            faults.append(f"{place}: its {part} {fault}")
+            faults.append((line, f"{place}: its {part} {fault}"))
             return
     if email and not _is_address(email):
-        faults.append(f"{place}: its email is no address: write it as someone@example.org, or leave it out")
+        faults.append((line, f"{place}: its email is no address: write it as someone@example.org, or leave it out"))
         return
     known_as = person or email.lower() or name
     called = name or person or email
     if not known_as:
-        faults.append(f"{place} has no name, person or email: give one of them, or take it out")
+        faults.append((line, f"{place} has no name, person or email: give one of them, or take it out"))
     elif len(called) > MAX_NAME_LENGTH:
-        faults.append(f"{place}: it has no name, and its key cannot be called {called[:20]}...: give it a shorter one")
+        words = f"{place}: it has no name, and its key cannot be called {called[:20]}...: give it a shorter one"
+        faults.append((line, words))
     else:
         people.append(ImportedPerson(line, known_as, called, email))
 
 
-def _checked(people: list[ImportedPerson], faults: list[str], param: str) -> list[ImportedPerson]:
+def _checked(people: list[ImportedPerson], faults: list[tuple[int, str]], param: str) -> list[ImportedPerson]:
     if faults:
-        raise FieldsInvalid(f"{_enumerated(faults)}. Nothing was made.", param=param)
+        raise FieldsInvalid(f"{_enumerated([words for _line, words in faults])}. Nothing was made.", param=param)
     if not people:
         message = f"The list has nobody in it. {_HEADER_FIX}" if param == "csv" else "The list has nobody in it."
         raise FieldsInvalid(message, param=param)

@@ -154,6 +154,19 @@ class Invites:
         logger.info("A list of people was imported", wanted=wanted.value, made=len(made), left_out=len(left_out))
         return Imported(tuple(made), tuple(left_out))
 
+    async def foresee(
+        self, principal: Principal, people: Sequence[ImportedPerson], terms: KeySpec
+    ) -> tuple[list[ImportedPerson], list[LeftOut]]:
+        """Say who of a list would get a key, and who not because they have one or stand there twice. Makes nothing.
+
+        Raises:
+            NotAllowed, FieldsInvalid, Conflict: as ``hand_out`` would for those who get one.
+        """
+        where, holders = self._there(principal, terms)
+        chosen, left_out = choose(people, holders, where, skip_existing=True)
+        await self._keys.rehearse(principal, [replace(terms, name=one.name, person=one.person) for one in chosen])
+        return chosen, left_out
+
     async def renew(self, principal: Principal, key_id: str, *, days: float = INVITE_DAYS) -> Link:
         """Make a new link to a key that nobody has fetched yet; the one before works no more.
 

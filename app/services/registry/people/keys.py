@@ -6,6 +6,8 @@ plane before it is acknowledged. A secret is told once, to whom it is made for, 
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -16,9 +18,11 @@ from app.services.registry.people import invite_decisions, key_decisions
 from app.services.registry.people.forms import refuse_reserved_person
 from app.services.registry.people.groups import Groups
 from app.services.registry.people.key_decisions import Minted, refuse_opening
+from app.services.registry.people.listing import KeyPager, KeyQuery, slices
 from app.services.registry.people.records import KeyState, SecretRecord
 from app.services.registry.people.register import PeopleRegister
 from app.services.registry.people.rules import require_keeper, require_key, sees_key
+from app.services.registry.people.store import PeopleChange
 from app.utils.logger import get_logger
 
 if TYPE_CHECKING:
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
 
     from app.services.core.keys import KeyRing
     from app.services.core.people.principal import LimitRule, Principal, Role
+    from app.services.registry.people.listing import KeyPage
     from app.services.registry.people.records import Invite, KeyChange, KeyRecord, KeySpec
     from app.services.registry.people.store import PeopleStore
 
@@ -94,16 +99,22 @@ class Keys(Groups):
         Raises:
             NotAllowed: a user's key asks.
         """
-        actor = self._register.actor(principal)
-        require_keeper(actor)
-        return [
-            key
-            for key in self.records.values()
-            if sees_key(actor, key)
-            and (group is None or key.group_id == group)
-            and (role is None or key.role is role)
-            and (state is None or self.state(key) is state)
-        ]
+        pager = self._pager(principal, KeyQuery(group, role, state, limit=len(self.records)))
+        pager.take(self.records.values())
+        return [*pager.page().keys]
+
+    async def page(self, principal: Principal, query: KeyQuery) -> KeyPage:
+        """Find keys that one may see, a page of them. Where many are looked through, others get a turn in between.
+
+        Raises:
+            NotAllowed: a user's key asks.
+            FieldsInvalid: the key that the page comes after is not there.
+        """
+        pager = self._pager(principal, query)
+        for some in slices(self.records.values(), newest_first=query.newest_first):
+            pager.take(some)
+            await asyncio.sleep(0)
+        return pager.page()
 
     def get(self, principal: Principal, key_id: str) -> KeyRecord:
         """Return one key.
@@ -150,6 +161,10 @@ class Keys(Groups):
         keys = await self._mint(principal, wanted)
         return tuple((key, told) for key, (told, _kept) in zip(keys, made, strict=True))
 
+    async def rehearse(self, principal: Principal, specs: Sequence[KeySpec]) -> None:
+        """Judge keys as ``create_all`` does, and make none. Raises likewise."""
+        await self._mint(principal, [Minted(spec, str(uuid4())) for spec in specs], is_rehearsal=True)
+
     async def create_unclaimed(
         self, principal: Principal, specs: Sequence[KeySpec], invites: Sequence[Invite] = ()
     ) -> tuple[KeyRecord, ...]:
@@ -188,7 +203,6 @@ class Keys(Groups):
             StorageUnavailable: nothing was stored, nothing changed.
         """
         told, kept = self._secret()
-
         register = self._register
         key = await register.carry(
             lambda now: key_decisions.claim(register.book, key_id, kept, invite, now, is_good=register.is_good(key_id))
@@ -251,15 +265,26 @@ class Keys(Groups):
         logger.info("A key was rotated", key_id=key_id)
         return key, told
 
-    async def _mint(self, principal: Principal, wanted: Sequence[Minted]) -> tuple[KeyRecord, ...]:
+    async def _mint(
+        self, principal: Principal, wanted: Sequence[Minted], *, is_rehearsal: bool = False
+    ) -> tuple[KeyRecord, ...]:
         for one in wanted:
             refuse_reserved_person(one.spec.person, principal.person)
         register = self._register
-        keys = await register.carry(
-            lambda now: key_decisions.mint_all(register.book, register.actor(principal), wanted, now)
-        )
-        logger.info("Keys were created", keys=len(keys))
+
+        def decide(now: datetime) -> tuple[PeopleChange, tuple[KeyRecord, ...]]:
+            change, keys = key_decisions.mint_all(register.book, register.actor(principal), wanted, now)
+            return (PeopleChange(), ()) if is_rehearsal else (change, keys)
+
+        keys = await register.carry(decide)
+        if not is_rehearsal:
+            logger.info("Keys were created", keys=len(keys))
         return keys
+
+    def _pager(self, principal: Principal, query: KeyQuery) -> KeyPager:
+        actor = self._register.actor(principal)
+        require_keeper(actor)
+        return KeyPager(query, partial(sees_key, actor), self.state)
 
     def _secret(self) -> tuple[str, SecretRecord]:
         """Make a secret: as it is told, and what is kept of it."""

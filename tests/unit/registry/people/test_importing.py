@@ -17,6 +17,7 @@ from app.services.registry.people.importing import (
     ImportedPerson,
     LeftOut,
     choose,
+    examine_csv,
     harmless_cell,
     people_of_csv,
     people_of_list,
@@ -154,3 +155,23 @@ def test_what_a_spreadsheet_writes_comes_back(cells: list[tuple[str, str]], deli
     names = [(note, name.strip() or "x") for note, name in cells]
     people = people_of_csv(written([["Note", "Name"], *map(list, names)], delimiter))
     assert [one.name for one in people] == [name for _, name in names]
+
+
+def test_every_line_is_told_of_by_itself() -> None:
+    examined = examine_csv("name,email\nAda,ada@example.org\nBob,nowhere\n\nEve,eve@example.org,more\nGrace,\n")
+    assert [(one.line, one.person) for one in examined.people] == [(2, "ada@example.org"), (6, "Grace")]
+    assert [line for line, _words in examined.faults] == [3, 5]
+    assert "its email is no address" in examined.faults[0][1]
+    with pytest.raises(FieldsInvalid, match="names none of the columns"):
+        examine_csv("nothing\nada\n")
+
+
+@given(st.text(st.sampled_from('ab@,;\n"\t \u00e9'), max_size=60).map("name,email\n".__add__))
+def test_a_list_without_faults_is_the_list_that_is_read(text: str) -> None:
+    with suppress(FieldsInvalid):
+        examined = examine_csv(text)
+        if not examined.faults and examined.people:
+            assert people_of_csv(text) == examined.people
+        else:
+            with pytest.raises(FieldsInvalid):
+                people_of_csv(text)

@@ -15,9 +15,9 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.services.core.errors import Conflict, NotAllowed, NotFound, StorageUnavailable
+from app.services.core.errors import Conflict, FieldsInvalid, NotAllowed, NotFound, StorageUnavailable
 from app.services.core.keys import KeyForm, KeyRing, Role, digest, looks_minted
-from app.services.registry.people.importing import ImportedPerson
+from app.services.registry.people.importing import ImportedPerson, LeftOut
 from app.services.registry.people.invites import HandedOut, InviteGone, Invites
 from app.services.registry.people.keys import Keys
 from app.services.registry.people.records import GroupSpec, KeySpec, KeyState
@@ -124,6 +124,29 @@ async def test_nobody_left_is_nothing_made(desk: Desk) -> None:
     await desk.invite()
     done = await desk.invites.hand_out(ADMIN, [ADA], TERMS, HandedOut.INVITES, skip_existing=True)
     assert (done.made, [one.line for one in done.left_out]) == ((), [2])
+
+
+async def test_what_would_come_of_a_list_is_told_and_nothing_is_made(desk: Desk) -> None:
+    await desk.invite(ADA)
+    chosen, left_out = await desk.invites.foresee(ADMIN, [ADA, GRACE, replace(GRACE, line=4)], TERMS)
+    assert chosen == [GRACE]
+    assert [(one.line, one.reason) for one in left_out] == [
+        (2, "has a key outside of groups already"), (4, "is on line 3 already"),
+    ]  # fmt: skip
+    assert len(desk.keys.records) == 1
+    await desk.invite(GRACE)
+    assert await desk.invites.foresee(ADMIN, [ADA], TERMS) == ([], [LeftOut(2, ADA.person, left_out[0].reason)])
+
+
+async def test_a_list_that_may_not_be_made_is_refused_before(desk: Desk) -> None:
+    _record, secret = await desk.keys.create(ADMIN, KeySpec("owner", role=Role.OWNER, models=frozenset({"a"})))
+    owner = desk.keys.ring.authenticate(secret.encode())
+    for terms in (replace(TERMS, models=frozenset({"b"})), replace(TERMS, expires_at=START - timedelta(days=1))):
+        with pytest.raises((NotAllowed, FieldsInvalid)):
+            await desk.invites.foresee(owner, [ADA], terms)
+    with pytest.raises(NotAllowed):
+        await desk.invites.foresee(replace(owner, key_id="user", role=Role.USER), [ADA], TERMS)
+    assert len(desk.keys.records) == 1
 
 
 async def test_who_may_not_make_keys_for_others_hands_out_nothing(desk: Desk) -> None:
