@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Final
 
 from app.services.core.errors import NotAllowed, StorageUnavailable, Unavailable
@@ -20,12 +20,14 @@ from app.services.core.reporting.use import UseTally
 from app.services.registry.accounting.contributions import contributions
 from app.services.registry.accounting.usage_names import UsageNames
 from app.services.registry.accounting.usage_query import (
+    DEFAULT_DAYS,
     GroupBy,
     Narrowing,
     OwnUse,
     Span,
     UsageLine,
     UsageReport,
+    UsageSums,
     narrowed,
 )
 from app.services.registry.changes import Changes
@@ -177,13 +179,28 @@ class Usage:
         now = self._clock()
         day = now.replace(hour=0, minute=0, second=0, microsecond=0)
         month = day.replace(day=1)
-        own = {GroupBy.KEY: frozenset({principal.key_id})}
+        own = Narrowing(key=principal.key_id)
         end = now + timedelta(hours=1)
         async with self._turn():
-            today = await self._store.grouped(GroupBy.KEY, Span(day, end), Narrowing(), own)
-            by_model = await self._store.grouped(GroupBy.MODEL, Span(month, end), Narrowing(), own, (_MODELS_TOLD, 0))
+            today = await self._store.grouped(GroupBy.KEY, Span(day, end), own, {})
+            by_model = await self._store.grouped(GroupBy.MODEL, Span(month, end), own, {}, (_MODELS_TOLD, 0))
         models = tuple(UsageLine(model, model, sums) for model, sums in by_model.rows.items())
         return OwnUse(day, month, today.totals, by_model.totals, models, tuple(self.left(principal)))
+
+    async def own_days(self, principal: Principal) -> dict[datetime, UsageSums]:
+        """Say what a key itself used on each of the last 30 days, by the midnight (UTC) that each begins with.
+
+        The oldest is the first; days without use are there too.
+
+        Raises:
+            Unavailable: too many ask, or the database does not answer.
+        """
+        today = self._clock().astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        days = [today - timedelta(days=back) for back in reversed(range(DEFAULT_DAYS))]
+        span, itself = Span(days[0], today + timedelta(days=1)), Narrowing(key=principal.key_id)
+        async with self._turn():
+            used = (await self._store.grouped(GroupBy.DAY, span, itself, {})).rows
+        return {day: used.get(day.date().isoformat(), UsageSums()) for day in days}
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:

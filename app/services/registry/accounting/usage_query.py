@@ -118,11 +118,13 @@ class Narrowing:
         owner: only what the servers of this key served.
         keys_of: only what this key and those that it minted used.
         group: only what this group used.
+        key: only what this key used itself, by its id.
     """
 
     owner: str | None = None
     keys_of: str | None = None
     group: str | None = None
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

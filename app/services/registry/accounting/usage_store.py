@@ -211,6 +211,8 @@ def _conditions(
         conditions.append(column.owner == narrowing.owner)
     if narrowing.group is not None:
         conditions.append(column.group_id == narrowing.group)
+    if narrowing.key is not None:
+        conditions.append(column.key_id == storable(narrowing.key))
     if narrowing.keys_of is not None:
         minted = sa.select(api_keys.c.id).where(api_keys.c.minted_by == narrowing.keys_of)
         conditions.append(sa.or_(column.key_id == narrowing.keys_of, column.key_id.in_(minted)))

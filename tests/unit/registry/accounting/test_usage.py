@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,8 +17,9 @@ from app.services.core.errors import NotAllowed, StorageUnavailable, Unavailable
 from app.services.core.people.principal import Principal, Role
 from app.services.registry.accounting import usage as usage_module
 from app.services.registry.accounting.usage import Usage
-from app.services.registry.accounting.usage_query import GroupBy, Side, Span, UsageQuery
+from app.services.registry.accounting.usage_query import GroupBy, Side, Span, UsageQuery, UsageSums
 from app.services.registry.accounting.usage_store import UsageStore
+from app.services.registry.tables import api_keys
 from tests.fakes.accounts import ended, opened_accounts
 from tests.fakes.registry import ADMIN, START, wait_until
 
@@ -313,6 +315,32 @@ async def test_each_key_sees_its_own_use_of_today_and_this_month(accounts) -> No
     assert (own.day.isoformat(), own.month.isoformat()) == ("2030-01-15T00:00:00+00:00", "2030-01-01T00:00:00+00:00")
     nobody = await accounts.usage.own(Principal("new", "new", Role.USER))
     assert (nobody.this_month.requests, nobody.models) == (0, ())
+
+
+async def test_each_key_sees_its_own_days_without_a_gap(accounts) -> None:
+    accounts.clock.moment = datetime(2030, 3, 15, 23, 59, 59, tzinfo=UTC)
+    now = accounts.clock.moment
+    first = datetime(2030, 2, 14, tzinfo=UTC)
+    await accounts.write([ended(ended_at=now.timestamp()), ended(ended_at=now.timestamp(), model="qwen")])
+    await accounts.write([ended(ended_at=first.timestamp()), ended(ended_at=first.timestamp() - 1)])
+    await accounts.write([ended("use-b", ended_at=now.timestamp(), usage=Tokens(1_000, 0))])
+    days = await accounts.usage.own_days(STUDENT)
+    assert list(days) == [first + timedelta(days=number) for number in range(30)]
+    assert {day.day: (sums.requests, sums.total_tokens) for day, sums in days.items() if sums.requests} == {
+        14: (1, 10), 15: (2, 20),
+    }  # fmt: skip
+    nobody = await accounts.usage.own_days(Principal("new", "new", Role.USER))
+    assert set(nobody.values()) == {UsageSums()}
+    assert list(nobody) == list(days)
+
+
+async def test_a_key_that_is_called_as_another_one_is_shows_it_nothing(accounts) -> None:
+    await accounts.write([ended("use-b", usage=Tokens(1_000, 0)), ended()])
+    async with accounts.database.write() as connection:
+        await connection.execute(sa.update(api_keys).where(api_keys.c.id == "use-b").values(name=STUDENT.key_id))
+    own = await accounts.usage.own(STUDENT)
+    assert (own.today.total_tokens, own.this_month.total_tokens) == (10, 10)
+    assert sum(sums.total_tokens for sums in (await accounts.usage.own_days(STUDENT)).values()) == 10
 
 
 # -- contributions
