@@ -6,6 +6,7 @@ there ends in one place, ``install``.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from app.services.core.verification.rota import Rota
 from app.services.dataplane.fetch import Fetcher
 from app.services.inquiry import Inquiry
 from app.services.inspector import Inspector
+from app.services.knocks import Knocks
 from app.services.listening import Listener
 from app.services.pacing import Paced
 from app.services.places import BoardPlaces
@@ -33,8 +35,10 @@ from app.services.registry.finding_store import FindingStore
 from app.services.registry.publisher import Publisher
 from app.services.registry.service import Registry
 from app.services.registry.terms import Owners
+from app.services.registry.trial import Trials
 from app.services.registry.verifications import Verifications
 from app.services.survey import Survey
+from app.services.tryout import Tryout
 from app.services.verifier import Verifier
 from app.targets import Targets
 
@@ -98,8 +102,20 @@ class Services:
         )
         self.verifier = self._verifier() if settings.verification_enabled else None
         self.registry.on_version = self._versioned
+        self.knocks = Knocks(
+            parts.link,
+            parts.tasks,
+            targets=targets,
+            status=lambda server_id: self.book.state(server_id).status,
+            check_soon=self._check_soon,
+        )
         self.prober = self._prober(inspector, targets)
         self.quarantine = self._quarantine() if settings.quarantine_enabled else None
+        tryout = Tryout(self._fetcher) if settings.continuation_enabled else None
+        self.trials = Trials(self.registry, inspector, _utc_now, time.monotonic, tryout)
+
+    def _check_soon(self, server_id: str) -> None:
+        self.prober.check_soon(server_id)
 
     @property
     def servers(self) -> Mapping[str, ServerRecord]:
@@ -110,7 +126,7 @@ class Services:
     def looking(self) -> Mapping[str, Runs]:
         """What runs for as long as this process is on duty, by name."""
         verifying: dict[str, Runs] = {} if self.verifier is None else {"verifier": self.verifier}
-        return {"prober": self.prober, "canary": self.canary, **verifying}
+        return {"prober": self.prober, "canary": self.canary, "knocks": self.knocks, **verifying}
 
     async def load(self) -> None:
         """Take over what the database knows, and tell routing: at the start, or as another process had it.
@@ -235,6 +251,7 @@ class Services:
             on_version=self._versioned,
             on_checked=self.survey.checked,
             on_returned=self._plane.returned,
+            is_watched=self.knocks.is_watched,
         )
 
 

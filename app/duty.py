@@ -15,7 +15,7 @@ from app.utils.database_errors import DatabaseInUse, DatabaseUnusable
 from app.utils.logger import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from app.services.registry.book import HealthBook
     from app.utils.database import Database
@@ -55,9 +55,10 @@ class Duty:
         start_checks: starts the checks of all servers as a task.
         registry: read again when the database comes back.
         accounts: use and limits, kept in memory while the database is lent.
+        write_rest: writes what else waits, before the database is lent.
     """
 
-    __slots__ = ("_accounts", "_book", "_checks", "_database", "_registry")
+    __slots__ = ("_accounts", "_book", "_checks", "_database", "_registry", "_write_rest")
 
     def __init__(
         self,
@@ -66,11 +67,13 @@ class Duty:
         start_checks: Callable[[], asyncio.Task[None]],
         registry: Servers,
         accounts: Flushes,
+        write_rest: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._accounts = accounts
         self._database = database
         self._book = book
         self._registry = registry
+        self._write_rest = write_rest
         self._checks = start_checks()
 
     async def lend(self) -> None:
@@ -81,6 +84,8 @@ class Duty:
         """
         await self._book.flush()
         await self._accounts.flush()
+        if self._write_rest is not None:
+            await self._write_rest()
         await self._database.lend()
 
     async def take_back(self) -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from app.accounts import Accounts
+    from app.lookback import Lookback
+    from app.looking import Looking
     from app.services.dataplane.plane import DataPlane
     from app.services.pulse import Lateness
     from app.services.registry.service import Registry
@@ -58,6 +60,8 @@ class House:
     registry: Registry
     watching: Watching
     accounts: Accounts
+    looking: Looking
+    lookback: Lookback
 
 
 def keep_going(house: House, tasks: TaskKeeper) -> None:
@@ -65,7 +69,8 @@ def keep_going(house: House, tasks: TaskKeeper) -> None:
     services = {
         "sweeper": lambda: _sweep(house.plane, house.watching.lateness),
         "housekeeping": lambda: _keep_house(house),
-        "accounts": lambda: _keep_accounts(house.accounts),
+        "accounts": lambda: _keep_accounts(house),
+        "live data": house.looking.feed.run,
     }
     for name, run in services.items():
         tasks.spawn(_for_ever(run, name), name=name)
@@ -94,6 +99,7 @@ async def _keep_house(house: House) -> None:
     """Write the request log, publish holds that ran out, drop keys that ended, and purge what is past retention."""
     turn = 0
     while True:
+        house.lookback.tick()
         if turn % _FLUSH_TICKS == 0:
             await house.watching.flush()
         if turn % _EXPIRY_TICKS == 0:
@@ -105,10 +111,11 @@ async def _keep_house(house: House) -> None:
         await asyncio.sleep(TICK_SECONDS)
 
 
-async def _keep_accounts(accounts: Accounts) -> None:
-    """Write use and limits twice a second: a kill loses less than a second of them."""
+async def _keep_accounts(house: House) -> None:
+    """Write use and limits twice a second, and what is due for the charts: a kill loses less than a second of use."""
     while True:
-        await accounts.flush()
+        await house.accounts.flush()
+        await house.lookback.flush()
         await asyncio.sleep(_ACCOUNTS_SECONDS)
 
 
@@ -120,5 +127,6 @@ async def _purge(house: House) -> None:
             checks_before=now - timedelta(days=settings.health_history_retention_days),
         )
         await house.accounts.purge()
+        await house.lookback.purge()
     except StorageUnavailable as error:
         logger.warning("Old rows were not purged; it is tried again in an hour", reason=error.message)

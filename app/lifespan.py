@@ -21,6 +21,8 @@ from app.accounts import Accounts
 from app.assembly import Services
 from app.duty import Duty
 from app.housekeeping import House, keep_going, look_after
+from app.lookback import Lookback
+from app.looking import Looking
 from app.routers.deps import Gateway, Phase
 from app.services.core.errors import StorageUnavailable
 from app.services.dataplane.resolver import SystemResolver
@@ -100,6 +102,7 @@ def begin_drain(app: FastAPI, settings: Settings) -> None:
     if gateway is None or gateway.phase is Phase.DRAINING:
         return
     gateway.phase = Phase.DRAINING
+    app.state.feed.close()
     logger.info("Draining: answers that run are finished, new connections go elsewhere")
     seconds = settings.drain_grace_seconds + settings.drain_timeout_seconds
     asyncio.get_running_loop().call_later(seconds, _end_overdue, app, gateway)
@@ -121,36 +124,53 @@ async def _start(app: FastAPI, parts: Parts, stack: AsyncExitStack) -> Gateway:
     for settle in (registry.settle, services.classes.settle, services.aliases.settle, accounts.close):
         stack.push_async_callback(settle)
     await services.load()
-    watching = Watching(settings, plane, parts.open_spans, accounts.usage.tally)
-    accounts.usage.fold = watching.ledger.fold
+    lookback = Lookback(parts, database, services, accounts)  # what is there by now is no news
+    stack.push_async_callback(lookback.close)
+    looking = Looking(parts, services, lookback)
+    stack.callback(looking.close)
+    watching = Watching(settings, plane, parts.open_spans, accounts.usage.tally, lookback.recent)
+    accounts.usage.fold, lookback.tallies = watching.ledger.fold, watching.ledger.tallies
     stack.push_async_callback(watching.close)
     parts.observer.attach(watching.ledger, book, services.prober, services.canary)
     if services.quarantine is not None:
         services.quarantine.good_answers = watching.ledger.good_answers
         parts.observer.ejections = services.quarantine
     stack.push_async_callback(parts.tasks.close)
-    keep_going(House(settings, plane, registry, watching, accounts), parts.tasks)
+    keep_going(House(settings, plane, registry, watching, accounts, looking, lookback), parts.tasks)
     app.state.duty = Duty(
-        database, book, lambda: parts.tasks.spawn(look_after(services.looking), name="prober"), services, accounts
+        database,
+        book,
+        lambda: parts.tasks.spawn(look_after(services.looking), name="prober"),
+        services,
+        accounts,
+        partial(lookback.traffic.flush, everything=True),
     )
     app.state.classes, app.state.aliases = services.classes, services.aliases
     app.state.keys, app.state.invites = accounts.keys, accounts.invites
     app.state.usage, app.state.audit = accounts.usage, accounts.audit
-    app.state.gateway = gateway = Gateway(
-        registry=registry,
-        book=book,
+    app.state.settings, app.state.sessions = settings, accounts.sessions
+    app.state.gateway = gateway = _gateway(parts, database, services, accounts, watching)
+    looking.show(app, gateway)
+    await accounts.note_settings()
+    return gateway
+
+
+def _gateway(parts: Parts, database: Database, services: Services, accounts: Accounts, watching: Watching) -> Gateway:
+    """Put together what the routes call."""
+    gateway = Gateway(
+        registry=services.registry,
+        book=services.book,
         prober=services.prober,
         database=database,
         key_ring=accounts.keys.ring,
-        plane=plane,
+        plane=parts.plane,
         render_metrics=watching.ledger.render,
         version=__version__,
-        metrics_key=_secret(settings.metrics_key),
+        metrics_key=_secret(parts.settings.metrics_key),
         said=services.survey,
         verifications=services.verifications,
     )
     accounts.on_ring = partial(setattr, gateway, "key_ring")
-    await accounts.note_settings()
     return gateway
 
 
@@ -173,11 +193,16 @@ async def _last_flush(book: HealthBook) -> None:
 
 
 def _drain_on_signal(app: FastAPI, settings: Settings) -> Callable[[], None]:
-    """Drain before the server's own handler of SIGTERM runs; return what puts that handler back."""
+    """Drain before the server's own handler of SIGTERM runs, and end what streams for ever before that of SIGINT.
+
+    Returns:
+        What puts their handlers back.
+    """
     if threading.current_thread() is not threading.main_thread():
         return lambda: None
     loop = asyncio.get_running_loop()
     previous = signal.getsignal(signal.SIGTERM)  # the ASGI server's: it ends the process
+    interrupted = signal.getsignal(signal.SIGINT)
 
     def pass_on(number: int) -> None:
         if callable(previous):
@@ -187,10 +212,17 @@ def _drain_on_signal(app: FastAPI, settings: Settings) -> Callable[[], None]:
         loop.call_soon_threadsafe(begin_drain, app, settings)
         loop.call_soon_threadsafe(loop.call_later, settings.drain_grace_seconds, pass_on, number)
 
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(app.state.feed.close)
+        if callable(interrupted):
+            interrupted(number, frame)
+
     def restore() -> None:
         signal.signal(signal.SIGTERM, previous)
+        signal.signal(signal.SIGINT, interrupted)
 
     signal.signal(signal.SIGTERM, drain)
+    signal.signal(signal.SIGINT, interrupt)
     return restore
 
 

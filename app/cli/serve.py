@@ -118,5 +118,6 @@ def _announce(settings: Settings, snapshot: Snapshot) -> None:
         tally = f"{len(snapshot.servers)} registered, {snapshot.healthy_servers} healthy"
         print_verbatim(f"Servers:    {tally}    (docs: {url}/docs)")
     else:
+        print_verbatim(f"Pages:      {url}/ui    (sign in with the admin key)")
         print_verbatim(f"Next:       multiverse servers add http://SERVER:PORT    (docs: {url}/docs)")
     print_verbatim("Stop:       Ctrl-C")

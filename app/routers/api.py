@@ -11,6 +11,7 @@ from app.routers import (
     aliases,
     audit,
     classes,
+    dashboard,
     docs,
     explain,
     groups,
@@ -20,8 +21,11 @@ from app.routers import (
     model_limits,
     ops,
     servers,
+    stats,
     usage,
 )
+from app.routers.dashboard.rendering import error_page
+from app.routers.dashboard.visitors import form_bytes
 from app.routers.deps import refuse_strangers
 from app.routers.envelope import install_error_handlers
 from app.routers.middleware import Bounds, RequestGuard
@@ -29,6 +33,8 @@ from app.routers.middleware import Bounds, RequestGuard
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
+
+    from starlette.types import Scope
 
 __all__ = ["create_api"]
 
@@ -59,7 +65,7 @@ TAGS: Final = [
 
 
 _RESOURCES: Final = (
-    ops, servers, explain, classes, aliases, keys, groups, model_limits, invites, usage, audit, docs,
+    ops, servers, explain, classes, aliases, keys, groups, model_limits, invites, usage, stats, audit, docs, dashboard,
 )  # fmt: skip
 
 
@@ -90,9 +96,14 @@ def create_api(
     )
     for resource in _RESOURCES:
         app.include_router(resource.router)
-    install_error_handlers(app)
-    app.add_middleware(RequestGuard, bounds=bounds, gate=refuse_strangers)
+    install_error_handlers(app, error_page)
+    app.add_middleware(RequestGuard, bounds=bounds, gate=_gate, error_page=error_page)
     return app
+
+
+def _gate(scope: Scope) -> int | None:
+    """Say how long a body may be, before it is read; pages and the API know their callers in different ways."""
+    return form_bytes(scope) if scope["path"].startswith("/ui") else refuse_strangers(scope)
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -27,7 +27,7 @@ from app.services.core.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from fastapi import FastAPI, Request
 
@@ -54,14 +54,22 @@ def error_response(error: GatewayError, headers: Mapping[str, str] | None = None
     return Response(render(error), status_code=error.status, headers=sent, media_type="application/json")
 
 
-def install_error_handlers(app: FastAPI) -> None:
-    """Let every error of the application answer in the envelope. What nobody catches is ``RequestGuard``'s."""
+def install_error_handlers(app: FastAPI, error_page: Callable[[Request, GatewayError], Response | None]) -> None:
+    """Let every error of the application answer in the envelope. What nobody catches is ``RequestGuard``'s.
 
-    async def gateway_error(_request: Request, error: Exception) -> Response:
-        return error_response(error if isinstance(error, GatewayError) else Internal("The gateway failed at this."))
+    Args:
+        app: the application.
+        error_page: tells a person who looks at a page; None where the envelope is the answer.
+    """
 
-    async def fields_invalid(_request: Request, error: Exception) -> Response:
-        return error_response(_of_validation(error.errors() if isinstance(error, RequestValidationError) else []))
+    def told(request: Request, error: GatewayError, headers: Mapping[str, str] | None = None) -> Response:
+        return error_page(request, error) or error_response(error, headers)
+
+    async def gateway_error(request: Request, error: Exception) -> Response:
+        return told(request, error if isinstance(error, GatewayError) else Internal("The gateway failed at this."))
+
+    async def fields_invalid(request: Request, error: Exception) -> Response:
+        return told(request, _of_validation(error.errors() if isinstance(error, RequestValidationError) else []))
 
     async def refused_by_framework(request: Request, error: Exception) -> Response:
         if not isinstance(error, HTTPException):
@@ -69,8 +77,8 @@ def install_error_handlers(app: FastAPI) -> None:
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             allowed = ", ".join(sorted(_methods(app, request)))
             message = f"{request.method} does not work here. Use {allowed}."
-            return error_response(MethodNotAllowed(message), {"allow": allowed})
-        return error_response(_of_framework(error), error.headers)
+            return told(request, MethodNotAllowed(message), {"allow": allowed})
+        return told(request, _of_framework(error), error.headers)
 
     app.add_exception_handler(GatewayError, gateway_error)
     app.add_exception_handler(RequestValidationError, fields_invalid)

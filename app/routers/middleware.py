@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
 
 from app.routers.envelope import error_response
 from app.services.core.errors import BodyTooLarge, GatewayError, Internal, RequestTimeout
@@ -22,9 +23,10 @@ from app.services.registry.accounting.origin import Origin, coming_from
 from app.utils.logger import bind_request_id, get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from ipaddress import IPv4Network, IPv6Network
 
+    from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = ["Bounds", "RequestGuard"]
@@ -32,6 +34,8 @@ __all__ = ["Bounds", "RequestGuard"]
 SANE_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _MOST_PARTS: Final = 60_000
 _FEW_BYTES: Final = 16_384
+_PAGES: Final = "/ui"
+"""Forms come to them, and a form says that it is one."""
 FRAMED: Final = frozenset({b"content-length", b"transfer-encoding"})
 
 SECURITY_HEADERS: Final = {
@@ -63,6 +67,10 @@ class Bounds:
     """Whose ``X-Forwarded-For`` is believed, for the address that the audit shows."""
 
 
+def _no_page(_request: Request, _error: GatewayError) -> None:
+    """Nobody looks."""
+
+
 class RequestGuard:
     """Guards an ASGI application.
 
@@ -71,6 +79,7 @@ class RequestGuard:
         bounds: what a request may bring.
         gate: raises what a stranger is told, before a byte of the body is read, and may name a smaller bound of it.
             Routes ask for their roles besides.
+        error_page: tells a person who looks at a page what went wrong; None where the envelope is the answer.
     """
 
     def __init__(
@@ -78,8 +87,10 @@ class RequestGuard:
         app: ASGIApp,
         bounds: Bounds | None = None,
         gate: Callable[[Scope], int | None] | None = None,
+        error_page: Callable[[Request, GatewayError], Response | None] = _no_page,
     ) -> None:
         self._app = app
+        self._error_page = error_page
         self._gate = gate
         self._bounds = bounds or Bounds()
 
@@ -98,18 +109,27 @@ class RequestGuard:
         inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         try:
             body = await self._body(scope, receive)
-            await self._app(_declared_json(inner) if body else inner, _Replay(body, receive), answer)
+            takes_json = body and not scope["path"].startswith(_PAGES)
+            await self._app(_declared_json(inner) if takes_json else inner, _Replay(body, receive), answer)
         except ClientGone:
             logger.debug("A client left before its request was whole")
         except GatewayError as error:
             ends = ends_connection(scope["headers"], scope.get("http_version", "1.1"), error.status)
-            await error_response(error, {"connection": "close"} if ends else None)(scope, receive, answer)
+            await self._told(scope, error, {"connection": "close"} if ends else {})(scope, receive, answer)
         except Exception:
             logger.exception("A request failed by a bug of the gateway's", method=scope["method"], path=scope["path"])
             if answer.started:
                 raise
             message = f"The gateway failed at this. The operator finds the cause in the log under {answer.request_id}."
-            await error_response(Internal(message))(scope, receive, answer)
+            await self._told(scope, Internal(message), {})(scope, receive, answer)
+
+    def _told(self, scope: Scope, error: GatewayError, headers: Mapping[str, str]) -> Response:
+        """Make the answer that an error is, for a person or for a program."""
+        shown = self._error_page(Request(scope), error)
+        if shown is None:
+            return error_response(error, headers)
+        shown.headers.update(headers)
+        return shown
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
         """Judge the head and read the body.
@@ -177,7 +197,7 @@ class _Answer:
 
 
 def _declared_json(scope: Scope) -> Scope:
-    """Say of a body that it is JSON, whatever its sender says: no route takes anything else, and plain `curl -d` works.
+    """Say of a body that it is JSON, whatever its sender says: the API takes nothing else, and plain `curl -d` works.
 
     Nothing is opened by it: keys come in headers that a page of another origin cannot send unasked.
     """

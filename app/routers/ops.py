@@ -48,11 +48,13 @@ ENDPOINTS: Final = {
     "GET /v1/usage": "what this key used, and what is left",
     "GET /admin/usage": "what was used, by key, model, server, owner, group, person, hour or day",
     "GET /admin/usage/contributions": "what each owner's servers served, and what its people used",
+    "GET /admin/stats": "how the pool does now, what happened lately, and the figures of a span of time",
     "GET /admin/audit": "who changed what",
     "GET /health": "how the gateway is doing",
     "GET /ready": "whether it takes requests",
     "GET /metrics": "Prometheus metrics",
     "GET /docs": "this API, to read and try",
+    "GET /ui": "pages for people, in a browser",
 }
 
 router = APIRouter(tags=["gateway"])
@@ -149,12 +151,12 @@ async def metrics(_reader: MetricsReader, gateway: GatewayHere) -> Response:
 @router.get(
     "/",
     response_model=RootView,
-    responses={**errors(), 307: {"description": "A browser is sent to the documentation."}},
+    responses={**errors(), 307: {"description": "A browser is sent to the pages."}},
 )
 async def root(request: Request, gateway: GatewayHere) -> RootView | RedirectResponse:
-    """Say what there is to call. A browser is sent to the documentation."""
+    """Say what there is to call. A browser is sent to the pages."""
     view = RootView(version=gateway.version)
-    return RedirectResponse("docs") if "text/html" in request.headers.get("accept", "") else view
+    return RedirectResponse("ui") if "text/html" in request.headers.get("accept", "") else view
 
 
 def _servers(gateway: Gateway) -> ServersView:

@@ -74,11 +74,11 @@ async def test_the_root_names_every_admin_route(api):
         assert path.rsplit("}", 1)[-1] in named
 
 
-async def test_a_browser_is_sent_to_the_documentation(api):
+async def test_a_browser_is_sent_to_the_pages(api):
     answer = await api.client.get("/", headers={"accept": "text/html,application/xhtml+xml"}, follow_redirects=False)
     assert answer.status_code == 307
-    assert answer.headers["location"] == "docs"
-    assert (await api.client.get("/", headers={"accept": "text/html"}, follow_redirects=True)).url.path == "/docs"
+    assert answer.headers["location"] == "ui"
+    assert (await api.client.get("/", headers={"accept": "text/html"}, follow_redirects=True)).url.path == "/ui"
 
 
 @pytest.mark.parametrize(
