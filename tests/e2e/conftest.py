@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
 import pytest
 
-from app.demo.bundled import MODEL_NAME, MissingPackages, find_bundled_model
+from app.demo.bundled import MODEL_NAME
 from tests.fakes.gateway_process import ADMIN_KEY, SHELLS, GatewayProcess
+from tests.fakes.real_model import RealModelServer, StartModelServer, bundled_model, model_server_starter
 
 PUBLIC_NAME = "lab/little-one"
 """A name that differs from the server's own, and holds a slash."""
@@ -26,65 +22,21 @@ def shell(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@dataclass
-class RealModelServer:
-    """A llama.cpp server with a small model, as a child process."""
-
-    process: subprocess.Popen[bytes]
-    url: str
-    model: str
-
-    @property
-    def port(self) -> int:
-        return int(self.url.rpartition(":")[2].strip("/"))
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait(20)
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                pipe.close()
-
-
 @pytest.fixture(scope="session")
 def model_path() -> Path:
-    found = find_bundled_model()
-    if isinstance(found, MissingPackages):
-        pytest.skip(f"needs a real model server: {'; '.join(found.commands)}")
-    return found
+    return bundled_model()
 
 
 @pytest.fixture(scope="session")
-def start_model_server(
-    model_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[..., RealModelServer]]:
+def start_model_server(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartModelServer]:
     """Start one more server, on the given port or on a free one; to be called in the main thread."""
     log_file = tmp_path_factory.mktemp("model-servers") / "llama.log"
-    with ExitStack() as stack:
-
-        def start(port: int = 0) -> RealModelServer:
-            arguments = ["--model-path", str(model_path), "--alias", MODEL_NAME, "--port", str(port)]
-            arguments += ["--log-file", str(log_file), "--threads", "1", "--parent-pid", str(os.getpid())]
-            process = subprocess.Popen(
-                [sys.executable, "-m", "app.demo.model_server", *arguments, "--start-timeout-seconds", "30"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-            )
-            assert process.stdout is not None
-            server = RealModelServer(process, "", "")
-            stack.callback(server.kill)
-            line = process.stdout.readline()
-            assert line, f"the model server did not start:\n{log_file.read_text(errors='replace')[-2000:]}"
-            said = json.loads(line)
-            server.url, server.model = said["url"], said["model"]
-            return server
-
+    with model_server_starter(model_path, log_file) as start:
         yield start
 
 
 @pytest.fixture(scope="session")
-def model_servers(start_model_server: Callable[..., RealModelServer]) -> tuple[RealModelServer, RealModelServer]:
+def model_servers(start_model_server: StartModelServer) -> tuple[RealModelServer, RealModelServer]:
     """Two that live as long as the tests: nobody may stop them."""
     return start_model_server(), start_model_server()
 

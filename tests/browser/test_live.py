@@ -1,0 +1,53 @@
+"""Does a page say so when it is not live, come back by itself, and tell nobody what is another's?"""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from playwright.async_api import expect
+
+from tests.fakes.browser import Problems, SignIn
+from tests.fakes.pages_world import OwnWorld, PageWorld
+
+SOON_MS = 30_000
+
+
+@pytest.mark.timeout(180)
+async def test_a_page_that_is_not_live_says_so_and_comes_back(
+    signed_in: SignIn, own_world: OwnWorld, problems: Problems
+) -> None:
+    world = await own_world()
+    page = await signed_in("admin", world=world, path="/ui/servers")
+    live, stale = page.locator("[data-live-state]"), page.locator("[data-stale]")
+    await expect(live).to_have_text("· live", timeout=SOON_MS)
+    await expect(stale).to_be_hidden()
+    problems.allow("")  # nobody is there to answer
+    await asyncio.to_thread(world.gateway.stop)
+    await expect(stale).to_be_visible(timeout=SOON_MS)
+    await asyncio.to_thread(world.gateway.start)
+    await expect(live).to_have_text("· live", timeout=SOON_MS)
+    await expect(stale).to_be_hidden()
+
+
+async def test_a_page_of_one_sign_in_hears_nothing_of_anothers(
+    signed_in: SignIn, page_world: PageWorld, problems: Problems
+) -> None:
+    page = await signed_in("admin", world=page_world, path="/ui/servers")
+    rows = page.locator("[data-server-id]")
+    await expect(page.locator("[data-live-state]")).to_have_text("· live", timeout=SOON_MS)
+    count = await rows.count()
+    other = await page.context.new_page()
+    await page.context.clear_cookies()
+    await other.goto("/ui/sign-in")
+    await other.fill("input[name=key]", page_world.key("owner"))
+    await other.press("input[name=key]", "Enter")
+    await other.wait_for_url("**/ui")
+    problems.allow("answered 40[14]")
+    problems.allow("status of 40[14]")
+    answer = await page.request.get(
+        f"/ui/live?topics=servers&seer={await page.locator('body').get_attribute('data-seer')}"
+    )
+    assert answer.status == 401
+    assert "Somebody else has signed in" in (await answer.json())["error"]["message"]
+    assert await rows.count() == count
