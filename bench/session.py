@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bench.gateways import Gateway
     from bench.works import Work
 
-__all__ = ["Plan", "Watcher", "run_session"]
+__all__ = ["Plan", "Watcher", "measured", "run_session"]
 
 _UPSTREAMS = 2
 _START_SECONDS = 3.0
@@ -176,17 +176,18 @@ def _start(
 
 def _round(work: Work, gateway: Gateway | None, fleet: Fleet, number: int, seconds: float) -> Sample:
     if gateway is None:
-        return _measured(work, fleet.direct, number, seconds)
+        return measured(work, fleet.direct, number, seconds)
     try:
         with fleet.measured(gateway, tls=work.tls, fresh=work.fresh) as member:
-            sample = _measured(work, member.target, number, seconds)
+            sample = measured(work, member.target, number, seconds)
             ended = member.running.last_words()
     except NotStarted as error:
         return Sample(gateway.name, work.name, number, note=f"did not start anew: {error}")
     return msgspec.structs.replace(sample, wrong=max(1, sample.wrong), first_wrong=ended) if ended else sample
 
 
-def _measured(work: Work, target: Target, number: int, seconds: float) -> Sample:
+def measured(work: Work, target: Target, number: int, seconds: float) -> Sample:
+    """Measure one round in an event loop of its own."""
     gc.collect()
     gc.freeze()  # what is there already is not looked through again while we measure
     try:
