@@ -15,8 +15,10 @@ from xml.etree import ElementTree as ET
 import openai
 import pytest
 import typer
+from fastapi.routing import iter_route_contexts
 
 from app.cli.root import build
+from app.routers import dashboard
 from app.routers import docs as docs_routes
 from app.routers.api import create_api
 from app.routers.schemas import ChangeServer, HoldRequest, RegisterServer
@@ -47,6 +49,7 @@ READ_BY_OTHERS = {
     "OPENAI_API_BASE": "aider",
     "OPENAI_API_KEY": "Open WebUI and aider",
     "OLLAMA_HOST": "Ollama",
+    "SCREENSHOTS": "the tests of pages",
     "OLLAMA_CONTEXT_LENGTH": "Ollama",
 }
 PLACEHOLDERS = {"NAME", "VLLM_KEY", "LLAMA_KEY", "SGLANG_KEY", "REGISTRATION_ID"}
@@ -70,7 +73,9 @@ def our_routes() -> frozenset[tuple[str, str]]:
     """Method and path of all routes outside ``/v1``, as the application itself describes them, pages included."""
     described = create_api("0").openapi()["paths"]
     routes = {(method.upper(), path) for path, operations in described.items() for method in operations}
-    return frozenset(routes | {("GET", route.path) for route in docs_routes.router.routes})
+    contexts = iter_route_contexts(dashboard.router.routes)
+    pages = {(method, context.path) for context in contexts for method in context.methods or ()}
+    return frozenset(routes | pages | {("GET", route.path) for route in docs_routes.router.routes})
 
 
 def parse(words: list[str]) -> None:
@@ -168,7 +173,11 @@ def test_paths_exist(page: Page) -> None:
 def test_every_route_is_on_the_map() -> None:
     api = next(page for page in PAGES if page.name == "docs/api.md")
     named = {(call.method, re.sub(r"\{[^}]+\}", "{id}", call.path)) for call in api.calls()}
-    ours = {(method, re.sub(r"\{[^}]+\}", "{id}", path)) for method, path in our_routes() if "/assets/" not in path}
+    ours = {
+        (method, re.sub(r"\{[^}]+\}", "{id}", path))
+        for method, path in our_routes()
+        if "/assets/" not in path and not path.startswith("/ui/")  # the pages have a manual of their own
+    }
     assert ours | {("POST", path) for path in INFERENCE_PATHS} <= named
 
 

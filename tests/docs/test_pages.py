@@ -48,7 +48,7 @@ cd x && multiverse doctor
         ("`POST /admin/servers`", Call("POST", "/admin/servers")),
         ("`/admin/nothing`", Call(None, "/admin/nothing")),
         ("`GET /v1/chat/completions`", Call("GET", "/v1/chat/completions")),
-        ("`/ui`", Call(None, "/ui")),
+        ("`/ui/nothing`", Call(None, "/ui/nothing")),
         ("```console\ncurl -s http://127.0.0.1:8000/nothing\n```\n", Call("GET", "/nothing")),
     ],
 )
