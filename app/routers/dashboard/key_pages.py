@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import urlencode
+
+from fastapi import Query
 
 from app.routers.dashboard.key_forms import LIMIT_NAMES
 from app.routers.dashboard.wording import count
@@ -94,7 +96,7 @@ class KeySearch:
     ``held_key`` is set where the URL held a whole key, of which only the shown end is looked for.
     """
 
-    q: str = ""
+    text: str = ""
     group: str = ""
     role: str = ""
     state: str = ""
@@ -104,21 +106,23 @@ class KeySearch:
     @property
     def is_narrowed(self) -> bool:
         """Whether it leaves keys out."""
-        return bool(self.q or self.group or self.role or self.state)
+        return bool(self.text or self.group or self.role or self.state)
 
     def url(self, after: str | None = None) -> str:
         """The URL of this search, from its first page on or after a key."""
-        named = (("q", self.q), ("group", self.group), ("role", self.role), ("state", self.state), ("after", after))
+        named = (("q", self.text), ("group", self.group), ("role", self.role), ("state", self.state), ("after", after))
         query = urlencode([(name, value) for name, value in named if value])
         return f"/ui/keys?{query}" if query else "/ui/keys"
 
 
-def asked_search(q: str = "", group: str = "", role: str = "", state: str = "", after: str = "") -> KeySearch:
+def asked_search(
+    wanted: Annotated[str, Query(alias="q")] = "", group: str = "", role: str = "", state: str = "", after: str = ""
+) -> KeySearch:
     """Read a search."""
-    text = q.strip()[:MAX_TEXT_LENGTH]
+    text = wanted.strip()[:MAX_TEXT_LENGTH]
     held_key = looks_minted(text) is KeyForm.MINTED
     return KeySearch(
-        q=text[-SHOWN_END_LENGTH:] if held_key else text,
+        text=text[-SHOWN_END_LENGTH:] if held_key else text,
         group=group[:MAX_TEXT_LENGTH],
         role=role if role in set(Role) else "",
         state=state if state in set(KeyState) else "",
@@ -137,7 +141,7 @@ def query_of(search: KeySearch, groups: Sequence[GroupRecord]) -> KeyQuery:
         group=group_named(search.group or None, groups),
         role=Role(search.role) if search.role else None,
         state=KeyState(search.state) if search.state else None,
-        text=search.q,
+        text=search.text,
         after=search.after or None,
         limit=KEYS_A_PAGE,
         newest_first=True,

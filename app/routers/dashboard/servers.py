@@ -80,10 +80,16 @@ class Column:
     sorted: str
 
 
-def asked(q: _Text = "", state: _Text = "", model: _Text = "", owner: _Text = "", sort: _Text = "") -> ServerQuery:
+def asked(
+    text: Annotated[str, Query(alias="q", max_length=256)] = "",
+    state: _Text = "",
+    model: _Text = "",
+    owner: _Text = "",
+    sort: _Text = "",
+) -> ServerQuery:
     """Read the query of a URL. What is no column sorts by server."""
     order = sort if sort.removeprefix("-") in _ORDERS else "server"
-    return ServerQuery(q.strip(), state if state in STATES else "", model.strip(), owner.strip(), order)
+    return ServerQuery(text.strip(), state if state in STATES else "", model.strip(), owner.strip(), order)
 
 
 @router.get("/ui/servers")
