@@ -6,8 +6,9 @@ import json
 import re
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 
+from app.routers.dashboard.quoting import in_javascript
 from tests.fakes.browser import (
     Problems,
     SignIn,
@@ -23,6 +24,20 @@ from tests.fakes.pages_world import HOSTILE, OwnWorld, PageWorld
 
 LOOKS = [(1440, "light"), (1440, "dark"), (360, "light"), (360, "dark")]
 NAMES = ["llama3.1:8b", "meta-llama/Llama-3.1-8B-Instruct"]
+
+
+ODD_NAMES = [
+    'it\'s "a" $(name) of \\ its own',
+    "`${x}` </script>",
+    "\u2028\u202e 模型 🦙",
+    "\N{TAG LATIN SMALL LETTER A}",
+]
+
+
+async def test_javascript_reads_back_the_names_that_snippets_quote(browser: Browser) -> None:
+    page = await browser.new_page()
+    assert await page.evaluate(f"[{', '.join(map(in_javascript, ODD_NAMES))}]") == ODD_NAMES
+    await page.close()
 
 
 @pytest.mark.parametrize(("width", "scheme"), LOOKS)

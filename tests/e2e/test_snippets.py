@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -37,6 +38,8 @@ async def output_of(*command: str, folder: Path) -> str:
 
 @pytest.mark.parametrize("name", NAMES)
 async def test_curl_and_python_get_an_answer(tmp_path, name):
+    if shutil.which("curl") is None:
+        pytest.skip("needs curl, whose command is tried: apt-get install curl")
     async with serving(FakeModelServer()) as (server,), open_in_process(tmp_path) as gateway:
         answer = await gateway.register(server.url, models=[{"name": name, "upstream_name": "m"}])
         assert answer.status_code == 201, answer.text

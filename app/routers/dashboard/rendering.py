@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from app.services.core.errors import GatewayError
 
-__all__ = ["done", "error_page", "is_htmx", "page", "part", "refusal", "templates"]
+__all__ = ["done", "error_page", "here", "is_htmx", "page", "part", "refusal", "templates"]
 
 TEMPLATES: Final = Path(__file__).parents[2] / "templates"
 THEMES: Final = ("auto", "light", "dark")
@@ -86,7 +86,7 @@ def page(
         "theme": _theme(request),
         "title": title,
         "version": __version__,
-        "here": _here(request),
+        "here": here(request),
     }
     text = templates.get_template(template).render(**_common(request, visitor), **frame, **context)
     return HTMLResponse(text, status_code=status, headers={**PAGE_HEADERS, **(headers or {})})
@@ -186,6 +186,9 @@ def _theme(request: Request) -> str:
     return theme if theme in THEMES else "auto"
 
 
-def _here(request: Request) -> str:
+def here(request: Request) -> str:
     """The page that a form of the frame comes back to."""
-    return local_page(asked_for(request))
+    page = local_page(asked_for(request))
+    if request.method not in {"GET", "HEAD"} and page.partition("?")[0] == request.url.path:
+        return local_page(request.url.path.rpartition("/")[0])  # a form that was refused twice: the page above it
+    return page

@@ -6,7 +6,6 @@ import ast
 import json
 import re
 import shlex
-import shutil
 import subprocess
 
 import pytest
@@ -145,13 +144,6 @@ def test_commands_get_the_name_as_it_is(name):
     assert arguments_of(tool(name, "aider").parts[0].text) == ["--model", f"openai/{name}"]
     docker = arguments_of(tool(name, "open-webui").parts[0].text)
     assert {f"OPENAI_API_BASE_URL={URL}", f"OPENAI_API_KEY={PLACEHOLDER}"} <= set(docker)
-
-
-@pytest.mark.skipif(shutil.which("node") is None, reason="needs node, to read JavaScript")
-def test_node_reads_every_name_back():
-    script = f"console.log(JSON.stringify([{', '.join(map(in_javascript, HOSTILE))}]))"
-    done = subprocess.run(["node", "-e", script], capture_output=True, check=True, timeout=20)
-    assert json.loads(done.stdout) == HOSTILE
 
 
 @given(names, st.integers(1, 10**7) | st.none(), st.booleans())

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
+from app.routers.dashboard import rendering
 from app.routers.dashboard.visitors import cookie_of, is_https, local_page, require_own_origin, signed_in
 from app.services.core.errors import NotAllowed
 from app.services.core.keys import Principal, Role
@@ -164,3 +165,20 @@ def test_what_a_page_asks_for_by_itself_keeps_no_sign_in_going(method, accept, i
     request.app.state.sessions = SimpleNamespace(find=find)
     assert signed_in(request).principal.key_id == "k"
     assert told == [is_use]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "referer", "page"),
+    [
+        ("GET", "/ui/servers", "", "/ui/servers?state=healthy"),
+        ("POST", "/ui/register/test", "http://gw/ui/register", "/ui/register"),
+        ("POST", "/ui/register/test", "http://gw/ui/register/test", "/ui/register"),
+        ("POST", "/ui/keys/abc/rotate", "http://gw/ui/keys/abc/rotate", "/ui/keys/abc"),
+        ("POST", "/ui/keys/abc/rotate", "", "/ui"),
+        ("POST", "/ui/theme", "https://evil.example//x", "/ui"),
+    ],
+)
+def test_a_form_of_the_frame_comes_back_to_a_page_that_can_be_loaded(method, path, referer, page):
+    request = _request({"referer": referer} if referer else {})
+    request.scope |= {"method": method, "path": path, "query_string": b"state=healthy" if method == "GET" else b""}
+    assert rendering.here(request) == page
