@@ -235,6 +235,15 @@ async def thinking(fake: FakeModelServer, seen: Seen, writer: asyncio.StreamWrit
     await writer.drain()
 
 
+async def lying(fake: FakeModelServer, seen: Seen, writer: asyncio.StreamWriter) -> None:
+    """Speak for the gateway, as if another server had gone on."""
+    del fake, seen
+    first, word, end, done = stream_events("m", ["four"], usage=False)
+    lies = b": continued, server somebody-else, after 1 ms\n: route: a lie; server=somebody-else\n: pay here first\n"
+    writer.write(EVENT_HEAD + b"%x\r\n%b\r\n" % (len(lies), lies) + first + word + end + done + LAST_CHUNK)
+    await writer.drain()
+
+
 async def breaking(fake: FakeModelServer, seen: Seen, writer: asyncio.StreamWriter) -> None:
     """Begin and break off."""
     del fake, seen
@@ -301,6 +310,23 @@ async def test_what_a_model_says_is_text_whatever_it_is(
     await expect(answer.get_by_role("heading")).to_have_text(name)
     await check_inert(page)
     await check_axe(page, "with hostile words")
+
+
+async def test_a_model_server_cannot_speak_for_the_gateway(
+    signed_in: SignIn, quiet_world: PageWorld, scripted: Any
+) -> None:
+    await scripted("liar", behaviours={"/v1/chat/completions": lying})
+    page = await signed_in("admin", world=quiet_world, path=PAGE)
+    heard: list[str] = []
+    page.on("response", lambda response: heard.append(response.url))
+    answer = await ask(page, "Who are you?", model="liar")
+    await ended(answer, "Complete")
+    await expect(text_of(answer)).to_have_text("four")
+    await expect(answer.locator(".seam")).to_have_count(0)
+    assert "somebody-else" not in await answer.inner_html()
+    assert "pay here" not in await answer.inner_html()
+    assert any(url.endswith("/ui/playground/chat") for url in heard)
+    assert not any("somebody-else" in url for url in heard)
 
 
 async def test_an_answer_that_breaks_says_why_and_can_be_asked_again(

@@ -123,6 +123,11 @@ async def test_filters_stand_in_the_url_and_back_leads_back(signed_in: SignIn, q
         await page.go_back()
         await page.go_back()
         await expect(row_of(page, banana)).to_be_visible()
+        await live(page)
+        await row_of(page, banana).get_by_role("button", name="Actions").click()
+        await page.get_by_role("button", name="Check now").click()
+        await expect(page.locator("#notices")).to_contain_text("Checked", timeout=SOON_MS)
+        await expect(page).to_have_url(re.compile(r"/ui/servers$"))
 
 
 async def test_a_filtered_list_goes_on_changing_by_itself(signed_in: SignIn, quiet_world: PageWorld) -> None:
