@@ -342,9 +342,15 @@ async def test_a_list_or_terms_that_are_not_good_are_told(
 # ---------------------------------------------------------------------------------------------- groups
 
 
+async def test_without_groups_the_page_teaches(tmp_path) -> None:
+    async with open_in_process(tmp_path, continuation_enabled=False) as gateway:
+        pages = await PageClient.sign_in(gateway)
+        assert "No groups yet" in (await pages.get("/ui/keys/groups")).text
+        await pages.close()
+
+
 async def test_a_group_is_made_changed_and_removed(gateway, sign_in) -> None:
     pages = await sign_in()
-    assert "No groups yet" in (await pages.get("/ui/keys/groups")).text
     sent = {
         "name": HOSTILE,
         "description": HOSTILE,

@@ -200,13 +200,11 @@ def count_use(gateway: GatewayInProcess, *outcomes: Outcome) -> None:
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_an_empty_page_teaches_and_a_full_one_tells(gateway, pages):
-    admin = pages["admin"]
-    assert "Nothing was used in this time" in (await admin.get("/ui/usage")).text
-    now = datetime.now(UTC).timestamp()
-    user = pages["user"].id
-    used = {"usage": Tokens(1000, 500), "ended_at": now, "person": f"key:{user}"}
+    admin, user = pages["admin"], pages["user"].id
+    assert "Nothing was used in this time" in (await admin.get(f"/ui/usage?key={user}")).text
+    used = {"usage": Tokens(1000, 500), "ended_at": datetime.now(UTC).timestamp(), "person": f"key:{user}"}
     count_use(gateway, ended(user, None, HOSTILE, **used), ended(user, None, "plain", **used))
-    page = (await admin.get("/ui/usage?by=model")).text
+    page = (await admin.get(f"/ui/usage?by=model&key={user}")).text
     assert "<img src=x" not in page
     assert HOSTILE in unescape(page)
     words = text_of(page)
