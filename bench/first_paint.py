@@ -10,8 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import shutil
 import sys
 import tempfile
 import urllib.request
@@ -24,6 +22,7 @@ from playwright.async_api import async_playwright
 from rich.console import Console
 from rich.table import Table
 
+from bench.chromium import ARGUMENTS, PAINT, SLOWED_TIMES, chromium_path
 from bench.soak_children import ChildFailed, heed_sigterm, run_gateway
 
 if TYPE_CHECKING:
@@ -38,14 +37,6 @@ _PAGES: Final = (
 )  # fmt: skip
 _GOAL_MILLISECONDS: Final = 1000
 _GOAL_BYTES: Final = 250_000
-_SLOWED_TIMES: Final = 4
-_ARGUMENTS: Final = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync")
-_PAINT: Final = """new Promise((resolve) => {
-  new PerformanceObserver((list) => {
-    const [paint] = list.getEntriesByName("first-contentful-paint");
-    if (paint) resolve(paint.startTime);
-  }).observe({type: "paint", buffered: true});
-})"""
 
 
 class ModelServer:
@@ -84,9 +75,6 @@ def main() -> int:
 
 async def _measure(servers: int, loads: int) -> dict[str, tuple[float, float]]:
     """Load each page; the median of the paints in milliseconds, and the bytes, by page."""
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        raise ChildFailed("there is no Chromium: apt-get install chromium, or set CHROMIUM to its path")
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-pages-")))
         settings = {"CONTINUATION_ENABLED": "false", "VERIFICATION_ENABLED": "false"}
@@ -96,7 +84,7 @@ async def _measure(servers: int, loads: int) -> dict[str, tuple[float, float]]:
             await stack.enter_async_context(listener)
             await asyncio.to_thread(_register, gateway, listener.sockets[0].getsockname()[1])
         driver = await stack.enter_async_context(async_playwright())
-        browser = await driver.chromium.launch(executable_path=chromium, args=_ARGUMENTS)
+        browser = await driver.chromium.launch(executable_path=chromium_path(), args=ARGUMENTS)
         page = await browser.new_page(base_url=f"http://127.0.0.1:{gateway.port}")
         figures = {"/ui/sign-in": await _loads(page, "/ui/sign-in", loads)}
         await page.fill("input[name=key]", gateway.key)
@@ -120,7 +108,7 @@ async def _loads(page: Page, path: str, loads: int) -> tuple[float, float]:
     session = await page.context.new_cdp_session(page)
     await session.send("Network.enable")
     await session.send("Network.setCacheDisabled", {"cacheDisabled": True})
-    await session.send("Emulation.setCPUThrottlingRate", {"rate": _SLOWED_TIMES})
+    await session.send("Emulation.setCPUThrottlingRate", {"rate": SLOWED_TIMES})
     sizes: list[float] = []
 
     def loaded(event: dict[str, Any]) -> None:
@@ -130,7 +118,7 @@ async def _loads(page: Page, path: str, loads: int) -> tuple[float, float]:
     paints = []
     for _ in range(loads):
         await page.goto(path, wait_until="load")
-        paints.append(float(await page.evaluate(_PAINT)))
+        paints.append(float(await page.evaluate(PAINT)))
     await session.detach()
     return median(paints), sum(sizes) / loads
 
