@@ -28,7 +28,8 @@ from app.cli.archive import (
 from app.cli.connection import settings_or_usage_error
 from app.cli.console import byte_progress, confirm, print_json, print_verbatim
 from app.cli.database_file import read_schema_version
-from app.cli.exits import EXIT_CODES_HELP, CommandFailed, ExitCode
+from app.cli.endings import endings_as_exceptions
+from app.cli.exits import EXIT_CODES_HELP, CommandFailed, ExitCode, Stopped
 from app.cli.file_swap import NotTakenBack, Replacement, free_suffix, hand_over, make_folder, replace_all
 from app.cli.plain_words import damage_words, file_words
 from app.services.registry.tables import SCHEMA_VERSION
@@ -96,7 +97,10 @@ def backup(
     if target.exists():
         raise CommandFailed(f"{target} exists, and a backup is never overwritten.", fix="Name another file.")
     try:
-        manifest = save(places, target, now, kept_settings(settings))
+        with endings_as_exceptions():
+            manifest = save(places, target, now, kept_settings(settings))
+    except Stopped:
+        raise CommandFailed("The backup was stopped; nothing of it is left.", fix="Run it again.") from None
     except DatabaseUnusable as error:
         raise CommandFailed(damage_words(str(error))) from error
     except OSError as error:

@@ -19,7 +19,7 @@ from app.cli.connection import local_url
 from app.cli.console import Steps, print_json, print_verbatim
 from app.cli.demo_guide import DemoServer, Guide, guide_text
 from app.cli.demo_requests import RequestEcho, replace_console
-from app.cli.demo_signals import endings_as_exceptions, endings_held, ignore_endings
+from app.cli.endings import endings_as_exceptions, endings_held, ignore_endings
 from app.cli.exits import CommandFailed
 from app.cli.gateway_client import GatewayAddress, GatewayClient
 from app.cli.gateway_process import GatewayServer, run_gateway

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import sqlite3
 import stat
 import sys
@@ -16,6 +17,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from app.cli.archive import Member, file_digest
 from app.services.registry.tables import SCHEMA_VERSION
 from app.utils.database import DatabaseLock
 
@@ -62,6 +64,21 @@ def test_a_backup_of_an_open_database_is_whole_and_private(home: Path, run) -> N
     assert [path.name for path in (home / "backups").iterdir()] == [archive.name]
     if sys.platform != "win32":
         assert stat.S_IMODE(archive.stat().st_mode) == 0o600
+
+
+def test_a_backup_that_is_stopped_leaves_nothing(home: Path, run, monkeypatch) -> None:
+    def stopped(path: Path) -> Member:
+        assert list((home / "backups").glob(".gateway-backup-*")), "the copy stands there"
+        signal.raise_signal(signal.SIGTERM)
+        return file_digest(path)
+
+    monkeypatch.setattr("app.cli.backup.file_digest", stopped)
+    before = signal.getsignal(signal.SIGTERM)
+    result = run("backup")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "was stopped" in result.stderr
+    assert list((home / "backups").iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_backup_as_json(home: Path, run) -> None:

@@ -1,4 +1,4 @@
-"""What do signals do to the demo, in each of its phases?"""
+"""What do the signals that end a command do to it, in each of its phases?"""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def endings_as_exceptions() -> Iterator[None]:
 
 @contextlib.contextmanager
 def endings_held() -> Iterator[None]:
-    """Let signals that end the demo wait until the block is done; the first of them is then raised anew."""
+    """Let signals that end a command wait until the block is done; the first of them is then raised anew."""
     came: list[int] = []
 
     def hold(signal_number: int, _frame: FrameType | None) -> None:
