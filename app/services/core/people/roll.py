@@ -7,7 +7,7 @@ all sessions of a key were ended is a row of its own, a mark, which is asked whe
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -34,12 +34,14 @@ class LiveSession:
         stored: as the database has it.
         end: when it ends if it is not used again.
         key_id: whose it is; None until its cookie came.
+        minter: the key that made that one, or that one itself; None until its cookie came.
         notices: what its next page is to tell once.
     """
 
     stored: StoredSession
     end: datetime
     key_id: str | None = None
+    minter: str | None = None
     notices: deque[str] = field(default_factory=lambda: deque(maxlen=MOST_NOTICES))
 
 
@@ -80,14 +82,14 @@ class Roll:
         self._unsaved &= self._live.keys()
         self.close([id_ for id_, live in self._live.items() if self._has_ended_everywhere(live)])
 
-    def add(self, stored: StoredSession, key_id: str | None) -> None:
+    def add(self, stored: StoredSession, key_id: str | None, minter: str | None = None) -> None:
         """Begin a session, or put a mark (of no key), that the database has."""
-        self._live[stored.id] = LiveSession(stored, stored.expires_at, key_id)
+        self._live[stored.id] = LiveSession(stored, stored.expires_at, key_id, minter or key_id)
 
-    def claim(self, live: LiveSession, key_id: str) -> bool:
+    def claim(self, live: LiveSession, key_id: str, minter: str | None = None) -> bool:
         """Note whose a session is; False where all of that key's were ended since it began, and with them this one."""
         if live.key_id is None:
-            live.key_id = key_id
+            live.key_id, live.minter = key_id, minter or key_id
             if self._has_ended_everywhere(live):
                 self.close([live.stored.id])
                 return False
@@ -109,13 +111,23 @@ class Roll:
         return any(live.key_id is None and not live.stored.is_mark for live in self._live.values())
 
     def crowded_out(self, key_id: str) -> list[bytes]:
-        """Which sessions have to end before a key begins one more: its oldest, and the one unused the longest."""
+        """Which sessions have to end before a key begins one more: its oldest, and one more where all are too many."""
         own = self.of_key(key_id)
         crowded = own[: max(0, len(own) - self._most_of_a_key + 1)]
         if len(self._live) - len(crowded) >= self._most:
-            others = ((live.end, id_) for id_, live in self._live.items() if not live.stored.is_mark)
-            crowded.append(min(others)[1])
+            crowded += self._least_missed(set(crowded))
         return crowded
+
+    def _least_missed(self, without: set[bytes]) -> list[bytes]:
+        """The session unused the longest of whoever has the most, with the keys that it made: nobody crowds out others.
+
+        None where there are but marks.
+        """
+        found = [(id_, one) for id_, one in self._live.items() if not (one.stored.is_mark or id_ in without)]
+        counts = Counter(one.minter for _id, one in found)
+        most = max(counts.values(), default=0)
+        ends = [(one.end, id_) for id_, one in found if counts[one.minter] == most]
+        return [min(ends)[1]] if ends else []
 
     def close(self, ids: Iterable[bytes]) -> None:
         """End sessions; the database is to be told."""
@@ -158,4 +170,4 @@ def _joined(stored: StoredSession, known: LiveSession | None) -> LiveSession:
     """Put what the database says together with what is known."""
     if known is None:
         return LiveSession(stored, stored.expires_at)
-    return LiveSession(stored, max(known.end, stored.expires_at), known.key_id, known.notices)
+    return replace(known, stored=stored, end=max(known.end, stored.expires_at))

@@ -161,7 +161,7 @@ class Sessions:
             await self._store.open(opened, crowded, line)
             for id_ in crowded:
                 self._roll.drop(id_)
-            self._roll.add(opened, principal.key_id)
+            self._roll.add(opened, principal.key_id, principal.minted_by)
         return SignedInSession(cookie_of(token), csrf_of(token), principal, end)
 
     def find(self, cookie: str, *, is_use: bool = True) -> Session | None:
@@ -175,7 +175,9 @@ class Sessions:
         if token is None or live is None:
             return None
         principal = self._ring().principals.get(unseal(token, live.stored.sealed_digest))
-        if principal is None or not principal.may_call(PAGES) or not self._roll.claim(live, principal.key_id):
+        if principal is None or not principal.may_call(PAGES):
+            return None
+        if not self._roll.claim(live, principal.key_id, principal.minted_by):
             return None
         if is_use:
             self._roll.use(live, self._now())

@@ -313,6 +313,22 @@ def test_when_there_are_too_many_the_one_unused_the_longest_ends() -> None:
     assert roll.crowded_out("another") == [rows[1].id]
 
 
+def test_whoever_has_the_most_with_the_keys_it_made_is_crowded_out() -> None:
+    roll = Roll(Lifetime(START - START.replace(year=2029)), most=4)
+    by = {1: ("operator", None), 2: ("made-a", "greedy"), 3: ("made-b", "greedy"), 4: ("another", "operator")}
+    for number, (key_id, minter) in by.items():
+        stored = StoredSession(bytes([number]) * 32, b"x" * 32, START, START.replace(day=1 + number))
+        roll.add(stored, None if number == 3 else key_id, None if number == 3 else minter)
+    assert roll.crowded_out("late") == [bytes([1]) * 32], "nobody has more than the operator and who it made keys for"
+    roll.drop(bytes([4]) * 32)
+    live = roll.living(bytes([3]) * 32, START)
+    assert live is not None
+    assert roll.claim(live, *by[3])
+    roll.add(StoredSession(b"5" * 32, b"x" * 32, START, START.replace(day=9)), "made-c", "greedy")
+    assert roll.crowded_out("made-d") == [bytes([2]) * 32]
+    assert roll.crowded_out("late") == [bytes([2]) * 32]
+
+
 def test_what_ended_while_it_was_being_written_stays_ended() -> None:
     roll = Roll(Lifetime(START - START.replace(year=2029)))
     row = StoredSession(b"1" * 32, b"x" * 32, START, START.replace(day=9))
