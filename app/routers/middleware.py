@@ -106,7 +106,8 @@ class RequestGuard:
             await self._serve(scope, receive, guarded)
 
     async def _serve(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
-        inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+        is_head = scope["method"] == "HEAD"  # answered as GET is; what may be told once keeps until somebody reads it
+        inner = {**scope, "method": "GET", "nobody_reads": True} if is_head else scope
         try:
             body = await self._body(scope, receive)
             takes_json = body and not scope["path"].startswith(_PAGES)

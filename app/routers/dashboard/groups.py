@@ -18,6 +18,7 @@ from app.routers.dashboard.key_forms import (
     group_fields,
     shown_form,
     shown_group,
+    what_changed,
 )
 from app.routers.dashboard.key_pages import limits_in_short, making_choices
 from app.routers.dashboard.rendering import done, page
@@ -101,8 +102,7 @@ async def change_group(
     except GatewayError as error:
         values, faults = shown_form(form, GROUP_FIELDS), told(error)
         return _form_page(request, visitor, keys, aliases, record, values, faults=faults, status=error.status)
-    words = f"Changed: {', '.join(fields)}." if fields else "Nothing was changed."
-    return done(request, visitor, f"{LIST}/{group_id}", words)
+    return done(request, visitor, f"{LIST}/{group_id}", what_changed(fields))
 
 
 @router.get("/ui/keys/groups/{group_id}/remove")

@@ -38,6 +38,7 @@ __all__ = [
     "shown_form",
     "shown_group",
     "shown_key",
+    "what_changed",
 ]
 
 LIMIT_NAMES: Final = tuple(LimitsBody.model_fields)
@@ -51,12 +52,29 @@ GROUP_FIELDS: Final = (
     *("name", "description", "models", "reach", "weight", "model_limits"),
     *(f"{part}.{name}" for part in ("limits", "person_limits") for name in LIMIT_NAMES),
 )
+_CALLED: Final[Mapping[str, str]] = {
+    "routes": "paths that it may call",
+    "weight": "share beside others",
+    "expires_at": "last day",
+    "model_limits": "limits of single models",
+    "person_limits": "limits of each person",
+    "tools_anywhere": "where its requests with tools may go",
+    "names_people": "whether it says whom it asks for",
+    "background": "whether its requests yield to people's",
+}
+"""What forms call fields that the API names otherwise."""
 _LIMIT: Final = re.compile(rf"({'|'.join(LIMIT_NAMES)})=([0-9]{{1,18}})", re.ASCII)
 _MODEL_LIMIT_FORM: Final = (
     "Write one model a line, its limits after it: llama-3-70b requests_per_minute=10 concurrency=2"
 )
 
 Body = TypeVar("Body", bound="StrictModel")
+
+
+def what_changed(fields: Iterable[str]) -> str:
+    """Say in a sentence which fields of a key or a group were changed, as its form calls them."""
+    named = ", ".join(_CALLED.get(name, name) for name in fields)
+    return f"Changed: {named}." if named else "Nothing was changed."
 
 
 def key_fields(form: Form) -> dict[str, Any]:

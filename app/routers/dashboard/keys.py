@@ -20,7 +20,7 @@ from app.routers.dashboard.key_answers import (
     told,
     whole_link,
 )
-from app.routers.dashboard.key_forms import KEY_FIELDS, checked, given_fields, key_fields, shown_form
+from app.routers.dashboard.key_forms import KEY_FIELDS, checked, given_fields, key_fields, shown_form, what_changed
 from app.routers.dashboard.key_pages import (
     DAYS_LOOKED_BACK,
     KeySearch,
@@ -184,8 +184,7 @@ async def change_key(
         values = shown_form(form, KEY_FIELDS)
         faults, status = told(error), error.status
         return editing_page(request, visitor, keys, aliases, key_id, values=values, faults=faults, status=status)
-    words = f"Changed: {', '.join(fields)}." if fields else "Nothing was changed."
-    return done(request, visitor, f"{LIST}/{key_id}", words)
+    return done(request, visitor, f"{LIST}/{key_id}", what_changed(fields))
 
 
 @router.post("/ui/keys/{key_id}/rotate")

@@ -79,10 +79,10 @@ def page(
         headers: more headers.
         **context: what the template shows.
     """
-    notices = _take_notices(visitor) if visitor is not None else []
+    reader = None if request.scope.get("nobody_reads") else visitor
     frame = {
         "menu": menu_for(visitor, request.url.path) if visitor is not None else (),
-        "notices": notices,
+        "notices": _take_notices(reader) if reader is not None else [],
         "theme": _theme(request),
         "title": title,
         "version": __version__,

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from app.routers.dashboard import key_pages
+from app.routers.dashboard.key_forms import GROUP_FIELDS, KEY_FIELDS, what_changed
 from app.services.core.keys import KeyForm, looks_minted
 from tests.fakes.gateway_in_process import GatewayInProcess, open_in_process
 from tests.fakes.page_client import PageClient, text_of
@@ -229,7 +230,9 @@ async def test_what_differs_is_changed_and_nothing_else(gateway, sign_in) -> Non
     shown = await show(gateway, made["id"])
     assert (shown["name"], shown["models"], shown["expires_at"]) == ("after", None, "2090-05-05T10:00:00Z")
     assert (shown["limits"]["concurrency"], shown["limits"]["tokens_per_day"]) == (2, 5)
+    assert (await pages.client.head(f"/ui/keys/{made['id']}")).status_code == 200, "which nobody sees"
     assert "Changed: name, models, limits." in (await pages.get(f"/ui/keys/{made['id']}")).text
+    assert "Changed: " not in (await pages.get(f"/ui/keys/{made['id']}")).text
     stale = await pages.post(path, {**sent, "name": "lost"})
     assert stale.status_code == 409
     assert "Somebody changed this key" in stale.text
@@ -340,6 +343,13 @@ async def test_a_list_or_terms_that_are_not_good_are_told(
 
 
 # ---------------------------------------------------------------------------------------------- groups
+
+
+async def test_what_changed_is_told_as_the_form_calls_it() -> None:
+    assert what_changed(["name", "expires_at", "weight"]) == "Changed: name, last day, share beside others."
+    assert what_changed([]) == "Nothing was changed."
+    told = what_changed({name.partition(".")[0] for name in (*KEY_FIELDS, *GROUP_FIELDS)})
+    assert "_" not in told, "no field is called by its name in the API"
 
 
 async def test_without_groups_the_page_teaches(tmp_path) -> None:
