@@ -1,4 +1,4 @@
-"""Does a page say so when it is not live, come back by itself, and tell nobody what is another's?"""
+"""Does a page say so when it is not live, come back, share its stream, and tell nobody what is another's?"""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from tests.fakes.browser import Problems, SignIn
 from tests.fakes.pages_world import OwnWorld, PageWorld
 
 SOON_MS = 30_000
+SET_HIDDEN = """(hidden) => {
+  Object.defineProperty(document, "hidden", {configurable: true, get: () => hidden});
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
 
 
 @pytest.mark.timeout(180)
@@ -51,3 +55,43 @@ async def test_a_page_of_one_sign_in_hears_nothing_of_anothers(
     assert answer.status == 401
     assert "Somebody else has signed in" in (await answer.json())["error"]["message"]
     assert await rows.count() == count
+
+
+async def test_many_pages_share_one_stream_and_a_hidden_one_hears_nothing(
+    signed_in: SignIn, own_world: OwnWorld
+) -> None:
+    """A browser opens six connections to a host: were each page's stream its own, the seventh would load for ever."""
+    world = await own_world()
+    _fake, server_id = await asyncio.to_thread(world.fake, "m")
+    first = await signed_in("admin", world=world, path="/ui/servers")
+    pages = [first]
+    for _more in range(8):
+        page = await first.context.new_page()
+        await page.goto("/ui/servers")
+        pages.append(page)
+    for page in pages:
+        await expect(page.locator("[data-live-state]")).to_have_text("· live", timeout=SOON_MS)
+    hidden = pages.pop()
+    await hidden.evaluate(SET_HIDDEN, True)
+    await asyncio.to_thread(world.call, "POST", f"/admin/servers/{server_id}/pause", {"reason": "for a while"})
+    row = f'[data-server-id="{server_id}"]'
+    for page in pages:
+        await expect(page.locator(row)).to_have_attribute("data-state", "paused")
+    await expect(hidden.locator(row)).not_to_have_attribute("data-state", "paused")
+    await hidden.evaluate(SET_HIDDEN, False)
+    await expect(hidden.locator(row)).to_have_attribute("data-state", "paused")
+
+
+async def test_where_nothing_is_shared_a_hidden_page_closes_its_stream(
+    signed_in: SignIn, quiet_world: PageWorld, problems: Problems
+) -> None:
+    page = await signed_in("admin", world=quiet_world, path="/ui/settings")
+    await page.context.add_init_script("delete globalThis.SharedWorker")
+    problems.allow("request failed: GET .*/ui/live")
+    async with page.expect_request("**/ui/live?*"):
+        await page.goto("/ui/servers")
+    await expect(page.locator("[data-live-state]")).to_have_text("· live", timeout=SOON_MS)
+    async with page.expect_event("requestfailed", lambda request: "/ui/live" in request.url):
+        await page.evaluate(SET_HIDDEN, True)
+    async with page.expect_request("**/ui/live?*"):
+        await page.evaluate(SET_HIDDEN, False)
