@@ -75,7 +75,7 @@ def _openai_python(to: Connection) -> Tool:
 
 
 def _openai_javascript(to: Connection) -> Tool:
-    """By openai 6: github.com/openai/openai-node, README, "Usage" (``baseURL``, ``apiKey``)."""
+    """By openai 6 and 7: github.com/openai/openai-node, README, "Usage" (``baseURL``, ``apiKey``)."""
     opening = (
         f'import OpenAI from "openai";\n\nconst client = new OpenAI({{ baseURL: {in_javascript(to.base_url)}, apiKey: '
     )

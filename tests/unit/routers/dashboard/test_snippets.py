@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from app.routers.dashboard.quoting import in_javascript, in_python, in_shell, in_yaml
 from app.routers.dashboard.snippet_parts import PLACEHOLDER, Connection, Quoting
+from app.routers.dashboard.snippet_programs import CONTINUE_TOKENS
 from app.routers.dashboard.snippet_urls import api_url, is_loopback, seen_from_container
 from app.routers.dashboard.snippets import tools_for
 
@@ -156,7 +157,8 @@ def test_a_key_has_its_place_once_and_a_name_never_makes_another(name, context_l
         for part in one.parts:
             assert part.text == part.before + part.placeholder + part.after
             assert (PLACEHOLDER in part.placeholder) is (part.key is not None)
-        if context_length is not None and one.id in {"cline", "continue", "aider", "langchain"} and not embeds:
+        told = {"cline", "aider", "langchain"} | ({"continue"} if (context_length or 0) >= CONTINUE_TOKENS else set())
+        if context_length is not None and one.id in told and not embeds:
             assert any(re.search(rf"\b{context_length}\b", part.text) for part in one.parts)
         assert "None" not in "".join(part.text.replace(name, "") for part in one.parts) or "None" in name
 
@@ -179,9 +181,25 @@ def test_fields_of_a_form_are_copied_one_by_one():
         "OpenAI Compatible API Key": PLACEHOLDER,
         "Model ID": "m",
         "Context Window Size": "8192",
+        "Terminal": f"cline auth -p openai-compatible -b '{URL}' -m 'm' -k '{PLACEHOLDER}'",
     }
     assert parts["OpenAI Compatible API Key"].key is Quoting.PLAIN
     assert all(part.is_short for part in parts.values())
+
+
+def test_a_context_that_is_too_short_for_a_program_is_told():
+    for long in (None, 8192, 131_072):
+        assert "DEFAULT_MODEL_METADATA" not in tool("m", "open-webui", context_length=long).parts[0].text
+        assert "too short" not in tool("m", "cline", context_length=long).steps
+        assert "needs a context" not in tool("m", "continue", context_length=long).steps
+    web = tool("m", "open-webui", context_length=2048)
+    words = [word for word in arguments_of(web.parts[0].text) if word.startswith("DEFAULT_MODEL_METADATA=")]
+    assert [json.loads(word.partition("=")[2]) for word in words] == [{"capabilities": {"builtin_tools": False}}]
+    assert "turns them off" in web.steps
+    assert "too short" in tool("m", "cline", context_length=2048).steps
+    editor = tool("m", "continue", context_length=2048)
+    assert "needs a context" in editor.steps
+    assert "contextLength" not in editor.parts[0].text
 
 
 def test_a_container_reaches_this_machine_by_another_name():
