@@ -224,13 +224,13 @@ class Usage:
     async def _settle(self) -> None:
         """See that what has ended by now can be read."""
         self.fold()
-        if self.tally.is_empty:
-            async with self._writing:  # what is being written just now can be read after
-                return
-        early_seconds = self._written_at + _LEAST_SECONDS_BETWEEN_READS - time.monotonic()
-        if early_seconds > 0:
-            await self._sleep(early_seconds)
-        await self.flush()
+        if not self.tally.is_empty:
+            early_seconds = self._written_at + _LEAST_SECONDS_BETWEEN_READS - time.monotonic()
+            if early_seconds > 0:
+                await self._sleep(early_seconds)
+            await self.flush()
+        async with self._writing:  # another one may have taken it meanwhile: it can be read once that is written
+            return
 
     async def _take_in(self, spool: UsageSpool) -> None:
         """Count what another process left."""

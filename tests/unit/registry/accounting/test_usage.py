@@ -385,6 +385,24 @@ async def test_who_reads_waits_for_what_is_being_written(accounts) -> None:
     assert await reading == {"use-a": ("Ann's student", 1)}
 
 
+async def test_who_reads_waits_for_what_another_took_while_it_slept(accounts, monkeypatch) -> None:
+    monkeypatch.setattr(usage_module, "_LEAST_SECONDS_BETWEEN_READS", 1000.0)
+    await accounts.write([ended()])
+    accounts.count([ended()])
+    writing: list[asyncio.Task[None]] = []
+    async with accounts.database.write():  # nobody else can write meanwhile
+
+        async def sleep(_seconds: float) -> None:
+            writing.append(asyncio.create_task(accounts.usage.flush()))
+            await wait_until(lambda: accounts.usage.tally.is_empty)
+
+        monkeypatch.setattr(accounts.usage, "_sleep", sleep)
+        reading = asyncio.create_task(told(accounts, ADMIN, query("key")))
+        await wait_until(lambda: accounts.usage._writing._waiters or reading.done())
+    await asyncio.gather(*writing)
+    assert await reading == {"use-a": ("Ann's student", 2)}
+
+
 async def test_readers_cause_ten_writes_a_second_at_most(accounts, monkeypatch) -> None:
     monkeypatch.setattr(usage_module, "_LEAST_SECONDS_BETWEEN_READS", 1000.0)
     await accounts.write([ended()])
