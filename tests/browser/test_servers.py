@@ -121,6 +121,7 @@ async def test_filters_stand_in_the_url_and_back_leads_back(signed_in: SignIn, q
         await expect(page).to_have_url(re.compile(r"q=box\+of\+app&sort=latency$"))
         await expect(page.get_by_role("columnheader", name="Latency")).to_have_attribute("aria-sort", "ascending")
         await page.go_back()
+        await expect(page.get_by_role("columnheader", name="Latency")).not_to_have_attribute("aria-sort", "ascending")
         await page.go_back()
         await expect(row_of(page, banana)).to_be_visible()
         await live(page)

@@ -179,9 +179,11 @@ async def test_silence_is_wrong_where_a_gateway_does_nothing_and_noted_where_it_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(measuring, "_FIRST_SECONDS", 0.05)
-    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])  # noqa: ASYNC220 - starting it blocks nobody here
+    works = [sys.executable, "-uc", "print('begun')\nwhile True: pass"]
+    busy = subprocess.Popen(works, stdout=subprocess.PIPE)  # noqa: ASYNC220 - starting it blocks nobody here
     idle = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)  # noqa: ASYNC220 - as above
     try:
+        assert busy.stdout.readline() == b"begun\n"
         async with listening(Silent) as port:
             lost = await measure(work(Kind.SATURATION), Target("silent", port, idle.pid), 1, 0.3)
             slow = await measure(work(Kind.SATURATION), Target("silent", port, busy.pid), 1, 0.3)
