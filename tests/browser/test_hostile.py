@@ -40,7 +40,7 @@ def _is_page(url: str) -> bool:
 async def test_every_page_that_a_link_leads_to_is_there_and_inert(
     signed_in: SignIn, page_world: PageWorld, role: str
 ) -> None:
-    page = await signed_in(role, world=page_world, path="/ui")
+    page = await signed_in(role, width=360, world=page_world, path="/ui")
     waiting, seen, kinds, faults = ["/ui"], set[str](), dict[str, int](), list[str]()
     while waiting and len(seen) < MOST_PAGES:
         url = waiting.pop(0)
@@ -50,7 +50,7 @@ async def test_every_page_that_a_link_leads_to_is_there_and_inert(
         if answer.status != 200:
             faults.append(f"{url} answers {answer.status}")
             continue
-        for check in (check_inert, check_frame):
+        for check in (check_inert, check_frame, check_width):
             try:
                 await check(page)
             except AssertionError as fault:
@@ -82,6 +82,13 @@ async def test_hostile_words_are_shown_as_they_are(signed_in: SignIn, page_world
     await page.set_viewport_size({"width": 360, "height": 740})
     await settled(page)
     await check_width(page)
+
+
+async def test_no_name_makes_the_page_of_a_server_too_wide(signed_in: SignIn, page_world: PageWorld) -> None:
+    page = await signed_in("admin", width=360, world=page_world, path="/ui/servers")
+    for server_id in sorted(set(page_world.servers.values())):
+        await page.goto(f"/ui/servers/{server_id}")
+        await check_width(page)
 
 
 @pytest.mark.parametrize(

@@ -187,3 +187,16 @@ async def test_a_long_list_fits_each_window(signed_in: SignIn, quiet_world: Page
         await page.get_by_role("button", name="Actions").first.click()
         await check_width(page)
         await check_axe(page, f"{width}")
+
+
+async def test_a_menu_without_room_below_opens_above(signed_in: SignIn, quiet_world: PageWorld) -> None:
+    async with servers(quiet_world, "at-the-bottom") as (server_id,):
+        page = await signed_in(world=quiet_world, path="/ui/servers?model=at-the-bottom")
+        button = row_of(page, server_id).get_by_role("button", name="Actions")
+        place = await button.bounding_box()
+        assert place is not None
+        await page.set_viewport_size({"width": 1440, "height": round(place["y"] + place["height"] + 20)})
+        await button.click()
+        menu = page.locator("#row-menu")
+        await expect(menu.get_by_role("button", name="Check now")).to_be_in_viewport(ratio=1)
+        assert (await menu.bounding_box())["y"] + (await menu.bounding_box())["height"] <= place["y"]

@@ -188,6 +188,8 @@ async function tellView() {
 
 const menu = document.getElementById("row-menu");
 
+let above = 0; // where the menu would end if it stood above its button
+
 /** Make the one menu that of a row, and put it below its button. */
 function openFor(button) {
   const row = button.closest("tr");
@@ -200,6 +202,7 @@ function openFor(button) {
     item.hidden = (item.dataset.if === "held" && !isHeld) || (item.dataset.unless === "held" && isHeld);
   }
   const place = button.getBoundingClientRect();
+  above = place.top - 4;
   menu.style.top = `${place.bottom + scrollY + 4}px`;
   menu.style.left = `${Math.max(8, Math.min(place.right + scrollX, document.documentElement.clientWidth - 8) - 216)}px`;
 }
@@ -229,6 +232,11 @@ document.addEventListener("click", (event) => {
   if (button) openFor(button);
 }, true);
 menu?.addEventListener("submit", act);
+menu?.addEventListener("toggle", ({newState}) => {
+  if (newState !== "open") return;
+  const {height, bottom} = menu.getBoundingClientRect(); // which it has only now
+  if (bottom > innerHeight && above > height) menu.style.top = `${above + scrollY - height}px`;
+});
 let width = innerWidth;
 addEventListener("resize", () => {
   if (innerWidth !== width && menu?.matches(":popover-open")) menu.hidePopover(); // its button is elsewhere now
