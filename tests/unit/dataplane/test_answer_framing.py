@@ -19,6 +19,7 @@ from tests.fakes.memory_wires import Memory, open_memory
 from tests.fakes.read_answers import Answer
 from tests.fakes.wiretap import answer_echo
 
+pytestmark = pytest.mark.no_cover  # the same lines thousands of times: other tests tell which are reached
 EVENTS_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 JSON_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 FRAMINGS = ("chunks", "chunks in capitals", "chunks with zeros", "chunks with extensions", "trailers", "length", "end")

@@ -19,6 +19,7 @@ from tests.fakes.http_shapes import CHAT, KEY, NEAR_MISSES, SMUGGLED, chat_body,
 from tests.fakes.memory_wires import Caller, Memory, open_memory
 from tests.fakes.read_answers import Answer
 
+pytestmark = pytest.mark.no_cover  # the same lines thousands of times: other tests tell which are reached
 SHELLS = ("door", "asgi")
 UVICORNS_OWN = b"Invalid HTTP request received."
 UNFINISHED = {"a length beyond the bound", "a length one too long", "a length that takes in what follows"}

@@ -14,6 +14,7 @@ from tests.fakes.http_shapes import CHAT, HOST, JSON, KEY, chat_body, chunked, l
 from tests.fakes.memory_wires import Caller, Memory, open_memory
 from tests.fakes.read_answers import Answer
 
+pytestmark = pytest.mark.no_cover  # the same lines thousands of times: other tests tell which are reached
 BODY = chat_body("the same")
 GOOD = post(BODY)
 LINE = b"POST %b HTTP/1.1" % CHAT

@@ -13,6 +13,7 @@ from app.services.core.retry import Failure
 from app.services.core.types import HealthStatus
 from tests.fakes.simulated_pool import Engine, SimulatedPool, engines
 
+pytestmark = pytest.mark.no_cover  # the same lines thousands of times: other tests tell which are reached
 SEEDS = range(2)
 
 

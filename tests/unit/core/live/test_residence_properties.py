@@ -19,6 +19,7 @@ from app.services.core.live.residence import (
 )
 from tests.fakes.simulated_laptop import STEP_SECONDS, Gateway, Job, SimulatedLaptop, may_take, mean_wait
 
+pytestmark = pytest.mark.no_cover  # the same lines thousands of times: other tests tell which are reached
 MODELS = "abcd"
 LONGEST_RUN_SECONDS = 15.0
 JOBS = st.lists(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.unit.core.queue.service import Service, jain
 
+pytestmark = pytest.mark.no_cover  # the same lines thousands of times: other tests tell which are reached
 PEOPLE = [f"person-{number}" for number in range(10)]
 GUESSES = [None, 1.0, 1000.0]
 """What a request is taken to use before it is known: the truth, far too little, far too much."""
