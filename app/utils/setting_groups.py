@@ -116,8 +116,9 @@ class PeopleSettings(BaseSettings):
 class DashboardSettings(BaseSettings):
     """Pages."""
 
+    # More than 20 hours need no warning before they are over (WCAG 2.1, 2.2.1).
     session_hours: Count = Field(
-        12, ge=1, le=720, description="How long a sign-in to the pages lasts without being used, in hours."
+        24, ge=1, le=720, description="How long a sign-in to the pages lasts without being used, in hours."
     )
     recent_requests: Count = Field(
         2000, ge=0, le=100_000, description="How many of the last requests the pages can show, without their contents."

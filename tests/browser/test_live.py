@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from playwright.async_api import expect
 
-from tests.fakes.browser import Problems, SignIn
+from tests.fakes.browser import Problems, SignIn, check_axe, focus_by_tab
 from tests.fakes.pages_world import OwnWorld, PageWorld
 
 SOON_MS = 30_000
@@ -95,3 +95,31 @@ async def test_where_nothing_is_shared_a_hidden_page_closes_its_stream(
         await page.evaluate(SET_HIDDEN, True)
     async with page.expect_request("**/ui/live?*"):
         await page.evaluate(SET_HIDDEN, False)
+
+
+async def test_a_page_stands_still_where_somebody_wants_it_to(signed_in: SignIn, own_world: OwnWorld) -> None:
+    """What moves by itself can be stopped: WCAG 2.1, 2.2.2."""
+    world = await own_world()
+    _fake, server_id = await asyncio.to_thread(world.fake, "m")
+    page = await signed_in("admin", world=world, path="/ui/servers")
+    state, row = page.locator("[data-live-state]"), page.locator(f'[data-server-id="{server_id}"]')
+    await expect(state).to_have_text("· live", timeout=SOON_MS)
+    await focus_by_tab(page, page.get_by_role("button", name="Pause updates"))
+    await page.keyboard.press("Enter")
+    await expect(state).to_have_text("· updates paused")
+    await check_axe(page, "updates paused")
+    other = await page.context.new_page()
+    await other.goto("/ui/servers")
+    await expect(other.locator("[data-live-state]")).to_have_text("· live", timeout=SOON_MS)
+    await asyncio.to_thread(world.call, "POST", f"/admin/servers/{server_id}/pause", {"reason": "for a while"})
+    await expect(other.locator(f'[data-server-id="{server_id}"]')).to_have_attribute("data-state", "paused")
+    await expect(row).not_to_have_attribute("data-state", "paused")
+    await page.goto("/ui")
+    await expect(state).to_have_text("· updates paused")
+    await page.goto("/ui/servers")
+    await asyncio.to_thread(world.call, "POST", f"/admin/servers/{server_id}/resume")
+    await expect(other.locator(f'[data-server-id="{server_id}"]')).not_to_have_attribute("data-state", "paused")
+    await expect(row).to_have_attribute("data-state", "paused")
+    await page.get_by_role("button", name="Resume updates").click()
+    await expect(row).not_to_have_attribute("data-state", "paused")
+    await expect(state).to_have_text("· live")

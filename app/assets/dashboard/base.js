@@ -158,4 +158,4 @@ document.addEventListener("htmx:after:swap", () => prepare(document));
 openFrame();
 prepare(document);
 refreshTimes();
-setInterval(() => { if (!document.hidden) refreshTimes(); }, SECOND);
+setInterval(() => { if (!document.hidden && !("still" in document.body.dataset)) refreshTimes(); }, SECOND);

@@ -142,7 +142,7 @@ async function refresh(url) {
 }
 
 function refreshWhatIsDue() {
-  if (document.hidden) return;
+  if (document.hidden || "still" in document.body.dataset) return;
   for (const [url, source] of sources) {
     const every = Math.min(...source.charts.map((chart) => chart.config.every ?? Infinity));
     if (Date.now() - source.at >= every * SECOND) refresh(url);
@@ -158,5 +158,5 @@ for (const chart of charts) {
 }
 for (const url of sources.keys()) refresh(url);
 setInterval(refreshWhatIsDue, SECOND);
-document.addEventListener("visibilitychange", refreshWhatIsDue);
+for (const name of ["visibilitychange", "gateway:still"]) document.addEventListener(name, refreshWhatIsDue);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => charts.forEach((chart) => chart.redraw()));

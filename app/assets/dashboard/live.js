@@ -3,7 +3,8 @@
  * `gateway:<topic>` on document, with detail {changed: {id: row}, gone: [id], first}.
  *
  * A browser opens six connections to a host: all its pages share one stream, kept by a shared worker. Where there is no
- * shared worker each visible page has its own. Hidden pages hear nothing, and get everything anew when they are seen.
+ * shared worker each visible page has its own. Hidden pages hear nothing, and get everything anew when they are seen; so
+ * do pages that somebody made stand still (`data-still` on body), which charts heed too.
  * Each sign-in has a worker of its own (`data-seer`): nobody is told what another may see.
  */
 
@@ -24,14 +25,39 @@ let doubt = 0;
 /** Say below whether the page is live; where it has not been for a while, say so where nobody misses it. */
 function say(state) {
   const stale = document.querySelector("[data-stale]");
-  if (state === "live") {
+  const isStill = "still" in document.body.dataset;
+  if (state === "live" || isStill) {
     clearTimeout(doubt);
     doubt = 0;
     stale.hidden = true;
   } else {
     doubt ||= setTimeout(() => { stale.hidden = false; }, PATIENCE_MS);
   }
-  setText(document.querySelector("[data-live-state]"), `· ${state}`);
+  setText(document.querySelector("[data-live-state]"), `· ${isStill ? "updates paused" : state}`);
+}
+
+const STILL_KEPT = "multiverse-still";
+const stillButton = document.getElementById("follow") ? null : document.querySelector("[data-live-still]"); // Activity has its own
+
+/** Whether nothing is to be told: nobody sees the page, or whoever does wants it to stand still. */
+function isAtRest() {
+  return document.hidden || "still" in document.body.dataset;
+}
+
+/** Let the page stand still or go on, and say so; the other pages of this tab do the same. */
+function setStill(isStill) {
+  document.body.toggleAttribute("data-still", isStill);
+  setText(stillButton, isStill ? "Resume updates" : "Pause updates");
+  sessionStorage.setItem(STILL_KEPT, isStill ? "yes" : "");
+  say("connecting");
+  document.dispatchEvent(new CustomEvent("gateway:still"));
+}
+
+/** Follow what is asked for by `follow`, whenever that may have changed. */
+function heed(follow) {
+  for (const name of ["visibilitychange", "gateway:still"]) document.addEventListener(name, follow);
+  addEventListener("pageshow", follow);
+  follow();
 }
 
 /** A stream of this page's own, while it is seen. */
@@ -39,7 +65,7 @@ function ownStream() {
   let source = null;
   const follow = () => {
     if (source?.readyState === EventSource.CLOSED) source = null;
-    if (document.hidden) {
+    if (isAtRest()) {
       source?.close();
       source = null;
     } else if (!source) {
@@ -54,10 +80,8 @@ function ownStream() {
       }
     }
   };
-  document.addEventListener("visibilitychange", follow);
   addEventListener("pagehide", () => { source?.close(); source = null; });
-  addEventListener("pageshow", follow);
-  follow();
+  heed(follow);
 }
 
 /** The stream that all pages of this browser share. */
@@ -69,15 +93,17 @@ function sharedStream() {
     else if (topics.includes(data.topic)) hand(data.topic, data.detail);
   };
   port.start();
-  const follow = () => port.postMessage({topics: document.hidden ? [] : topics});
-  document.addEventListener("visibilitychange", follow);
   addEventListener("pagehide", () => port.postMessage({topics: []}));
-  addEventListener("pageshow", follow);
   setInterval(() => port.postMessage({here: true}), 20000); // a page that crashed says no more that it is here
-  follow();
+  heed(() => port.postMessage({topics: isAtRest() ? [] : topics}));
 }
 
 if (topics.length > 0) {
+  if (stillButton) {
+    stillButton.hidden = false;
+    stillButton.addEventListener("click", () => setStill(!("still" in document.body.dataset)));
+    if (sessionStorage.getItem(STILL_KEPT)) setStill(true);
+  }
   if ("SharedWorker" in globalThis && workerUrl) sharedStream();
   else ownStream();
 }

@@ -22,7 +22,7 @@ DEFAULTS = {
     "quarantine_enabled": True,
     "user_headers": ("x-openwebui-user-email", "x-openwebui-user-id"),
     "usage_retention_days": 400,
-    "session_hours": 12,
+    "session_hours": 24,
     "recent_requests": 2000,
     "traffic_retention_days": 30,
     "public_url": None,
