@@ -140,7 +140,12 @@ def problems() -> Iterator[Problems]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def signed_in(browser: Browser, problems: Problems, request: pytest.FixtureRequest) -> AsyncIterator[SignIn]:
+async def signed_in(
+    browser: Browser,
+    problems: Problems,
+    own_world: OwnWorld,  # ends after its pages have been closed, or they would ask one that is gone
+    request: pytest.FixtureRequest,
+) -> AsyncIterator[SignIn]:
     async with AsyncExitStack() as stack:
 
         async def open_page(

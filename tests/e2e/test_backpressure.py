@@ -163,7 +163,7 @@ async def test_a_slow_reader_of_a_held_answer_holds_no_server(tmp_path: Path, sh
         await reader.send(ask(stream=False))  # the connection serves on
         reader.received.clear()
         assert await reader.body() == body_of(HELD_BYTES, stream=False)
-        await until(lambda: process.rss_bytes() - rss_before < 2 * MEBIBYTE, "the memory is given back")
+        await until(lambda: process.rss_bytes() - rss_before < HELD_BYTES / 2, "the memory is given back")
 
 
 NEVER_READ = {
