@@ -46,7 +46,7 @@ __all__ = [
 GAP_SECONDS: Final = 0.75
 """Between two knocks at one server."""
 MOST_A_SECOND: Final = 100
-"""Knocks at all servers together: about 1.5 % of a processor core (devlog, the dashboard)."""
+"""Knocks at all servers together: about 1.3 % of a processor core (devlog, the dashboard)."""
 PATIENCE_SECONDS: Final = 1.0
 """How long a knock waits for an answer."""
 LISTED_SECONDS: Final = 3.0

@@ -22,6 +22,8 @@ OPERATOR = ("admin",)
 HEIGHTS = {360: 740, 1440: 900}
 LOOKS = (("light", 1440), ("dark", 1440), ("dark", 360), ("light", 360))
 """In an order in which each differs from the one before in one thing."""
+NARROWEST = 320
+"""Where nothing has to be scrolled sideways either: WCAG 2.1, 1.4.10."""
 FEWER_LOOKS = (("light", 1440), ("dark", 360))
 LARGE = ("models", "playground")
 """Hundreds of models, which take axe seconds each time: seen by one role in all looks, by the others in fewer."""
@@ -134,6 +136,8 @@ async def _judge(signed_in: SignIn, world: PageWorld, place: Place, roles: tuple
             if role == place.roles[0]:
                 kind = "full" if world.servers else "empty"
                 await shot(page, f"{place.name}-{kind}-{scheme}-{width}")
+        await page.set_viewport_size({"width": NARROWEST, "height": HEIGHTS[360]})
+        faults += await _faults(check_width(page), f"{role} {NARROWEST}")
         await page.context.close()
     assert not faults, "\n".join(faults)
 
