@@ -17,7 +17,8 @@ from app.services.registry.accounting.usage import Usage
 from app.services.registry.accounting.usage_store import UsageStore
 from app.services.registry.tables import api_keys, key_groups, model_servers, server_models, usage_hours
 from app.utils.database import Database
-from tests.fakes.registry import MIGRATIONS, START, FakeClock
+from tests.fakes.migrated import opened_database
+from tests.fakes.registry import START, FakeClock
 
 MODELS = ("llama", "qwen")
 SERVERS = {
@@ -86,7 +87,7 @@ async def fill(database: Database) -> None:
 async def opened_accounts(folder: Path) -> AsyncIterator[Accounts]:
     """Open the accounts of a folder; opening them again is a restart."""
     is_new = not (folder / "gateway.db").exists()
-    database = await Database.open(f"sqlite:///{folder / 'gateway.db'}", MIGRATIONS)
+    database = await opened_database(folder)
     try:
         if is_new:
             await fill(database)

@@ -19,6 +19,7 @@ from app.main import create_app
 from app.services.dataplane.resolver import Resolver
 from app.utils.config import Settings
 from tests.fakes.house import ADMIN_KEY
+from tests.fakes.migrated import put_database
 
 __all__ = ["ADMIN_KEY", "SHELLS", "GatewayInProcess", "open_in_process"]
 
@@ -55,6 +56,8 @@ async def open_in_process(
 
     For a fixture of a whole module both its scope and its loop's scope must be the module's.
     """
+    if "database_url" not in settings:
+        put_database(folder)
     listeners = {shell: _listener() for shell in SHELLS}
     ports = {shell: listener.getsockname()[1] for shell, listener in listeners.items()}
     chosen = Settings(

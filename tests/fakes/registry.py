@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import app.services.registry
 from app.services.core.checks.health import Thresholds
 from app.services.core.keys import Principal, Role
 from app.services.core.types import CheckFailure, DiscoveredModel, Endpoint, Inspection, Server
@@ -18,8 +17,8 @@ from app.services.registry.publisher import Publisher
 from app.services.registry.repository import ServerRepository
 from app.services.registry.secrets import SecretBox
 from app.services.registry.service import Registry
-from app.services.registry.tables import metadata
-from app.utils.database import Database, Migrations
+from app.utils.database import Database
+from tests.fakes.migrated import opened_database
 
 ADMIN = Principal("admin", "operator", Role.ADMIN)
 OWNER = Principal("key-of-owner", "owner", Role.OWNER)
@@ -28,7 +27,6 @@ USER = Principal("key-of-user", "user", Role.USER)
 
 ENCRYPTION_KEY = bytes(range(32))
 START = datetime(2030, 1, 1, tzinfo=UTC)
-MIGRATIONS = Migrations(Path(app.services.registry.__file__).parent / "migrations", metadata)
 
 
 class FakeClock:
@@ -105,7 +103,7 @@ async def wait_until(condition: Callable[[], object]) -> None:
 @asynccontextmanager
 async def registry_world(folder: Path, *, encryption_key: bytes = ENCRYPTION_KEY, clock: FakeClock | None = None):
     """Open the registry of a folder; opening it again is a restart."""
-    database = await Database.open(f"sqlite:///{folder / 'gateway.db'}", MIGRATIONS)
+    database = await opened_database(folder)
     try:
         moment = clock or FakeClock()
         inspector = FakeInspector()

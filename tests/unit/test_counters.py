@@ -17,7 +17,7 @@ from app.services.core.people.principal import LimitRule, Limits
 from app.services.counters import Counters
 from app.services.registry.accounting.counter_store import CounterStore
 from app.utils.database import Database
-from tests.fakes.registry import MIGRATIONS
+from tests.fakes.migrated import MIGRATIONS
 
 NOON = datetime(2030, 5, 10, 12, tzinfo=UTC)
 RULE = LimitRule("key:a", Limits(requests_per_minute=60, tokens_per_day=10_000), "your key")

@@ -17,7 +17,7 @@ from app.services.core.reporting.tallies import Tallies
 from app.services.registry.accounting.traffic_store import Row, TrafficStore
 from app.services.traffic import Sources, Traffic
 from app.utils.database import Database
-from tests.fakes.registry import MIGRATIONS
+from tests.fakes.migrated import MIGRATIONS
 
 NOON = 1_900_000_800.0
 """The beginning of a minute and of a half hour."""

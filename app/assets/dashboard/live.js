@@ -36,7 +36,6 @@ function say(state) {
   setText(document.querySelector("[data-live-state]"), `· ${isStill ? "updates paused" : state}`);
 }
 
-const STILL_KEPT = "multiverse-still";
 const stillButton = document.getElementById("follow") ? null : document.querySelector("[data-live-still]"); // Activity has its own
 
 /** Whether nothing is to be told: nobody sees the page, or whoever does wants it to stand still. */
@@ -44,11 +43,10 @@ function isAtRest() {
   return document.hidden || "still" in document.body.dataset;
 }
 
-/** Let the page stand still or go on, and say so; the other pages of this tab do the same. */
+/** Let the page stand still or go on, and say so. */
 function setStill(isStill) {
   document.body.toggleAttribute("data-still", isStill);
   setText(stillButton, isStill ? "Resume updates" : "Pause updates");
-  sessionStorage.setItem(STILL_KEPT, isStill ? "yes" : "");
   say("connecting");
   document.dispatchEvent(new CustomEvent("gateway:still"));
 }
@@ -102,7 +100,6 @@ if (topics.length > 0) {
   if (stillButton) {
     stillButton.hidden = false;
     stillButton.addEventListener("click", () => setStill(!("still" in document.body.dataset)));
-    if (sessionStorage.getItem(STILL_KEPT)) setStill(true);
   }
   if ("SharedWorker" in globalThis && workerUrl) sharedStream();
   else ownStream();

@@ -20,7 +20,8 @@ from app.services.registry.class_store import ClassRecord, ClassStatus, ClassSto
 from app.services.registry.classes import ModelClasses
 from app.services.registry.tables import audit_log, model_class_members, model_classes
 from app.utils.database import Database
-from tests.fakes.registry import ADMIN, MIGRATIONS, OWNER, START, USER, FakeClock, wait_until
+from tests.fakes.migrated import opened_database
+from tests.fakes.registry import ADMIN, OWNER, START, USER, FakeClock, wait_until
 
 LLAMA = "llama3.1:8b"
 HUB = "meta-llama/Llama-3.1-8B-Instruct"
@@ -46,7 +47,7 @@ class Names:
 
 @asynccontextmanager
 async def opened(folder: Path) -> AsyncIterator[Names]:
-    database = await Database.open(f"sqlite:///{folder / 'gateway.db'}", MIGRATIONS)
+    database = await opened_database(folder)
     try:
         store = ClassStore(database)
         made: list[Names] = []

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.services.registry.tables import SCHEMA_VERSION, UtcDateTime, metadata
-from tests.fakes.registry import MIGRATIONS
+from tests.fakes.migrated import MIGRATIONS
 
 DIALECT = sa.create_engine("sqlite://").dialect
 

@@ -14,7 +14,8 @@ from app.services.core.continuation.ability import Ability, Rung
 from app.services.core.types import HealthStatus
 from app.services.registry.records import Finding
 from app.services.registry.tables import SCHEMA_VERSION
-from tests.fakes.registry import MIGRATIONS, START, registry_world
+from tests.fakes.migrated import MIGRATIONS
+from tests.fakes.registry import START, registry_world
 
 WRITTEN_BY_0001 = Path(__file__).with_name("gateway_v1.sql")
 PAUSED, OTHER = "8a6a4429-ddfe-45ac-9cba-60576f75d7c7", "f2a3ae03-083e-4335-9411-a8a70fa4392d"

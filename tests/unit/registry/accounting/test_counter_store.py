@@ -10,7 +10,7 @@ import pytest
 
 from app.services.registry.accounting.counter_store import CounterStore
 from app.utils.database import Database
-from tests.fakes.registry import MIGRATIONS
+from tests.fakes.migrated import MIGRATIONS
 
 NOON = datetime(2030, 5, 10, 12, tzinfo=UTC)
 

@@ -10,7 +10,7 @@ import pytest
 from app.services.core.reporting.series import POOL, Bucket
 from app.services.registry.accounting.traffic_store import TrafficStore
 from app.utils.database import Database
-from tests.fakes.registry import MIGRATIONS
+from tests.fakes.migrated import MIGRATIONS
 
 MINUTE = 31_666_680
 """A Unix minute that begins a half hour."""

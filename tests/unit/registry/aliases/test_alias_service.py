@@ -23,7 +23,8 @@ from app.services.registry.aliases.store import AliasRecord, AliasStore
 from app.services.registry.tables import aliases as alias_table
 from app.services.registry.tables import audit_log
 from app.utils.database import Database
-from tests.fakes.registry import ADMIN, MIGRATIONS, OWNER, START, USER, FakeClock, wait_until
+from tests.fakes.migrated import opened_database
+from tests.fakes.registry import ADMIN, OWNER, START, USER, FakeClock, wait_until
 
 FAST = Alias("fast", (Target("llama", 3.0), Target("qwen", 1.0, 100, 8000)), (Target("mistral"), Target("phi", 1.0, 5)))
 SERVER = Server(
@@ -56,7 +57,7 @@ class Names:
 
 @asynccontextmanager
 async def opened(folder: Path) -> AsyncIterator[Names]:
-    database = await Database.open(f"sqlite:///{folder / 'gateway.db'}", MIGRATIONS)
+    database = await opened_database(folder)
     try:
         store, clock = AliasStore(database), FakeClock()
         made: list[Names] = []

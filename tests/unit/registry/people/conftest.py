@@ -19,7 +19,8 @@ from app.services.registry.people.records import KeyRecord, KeySpec
 from app.services.registry.people.store import PeopleStore
 from app.services.registry.tables import audit_log
 from app.utils.database import Database
-from tests.fakes.registry import MIGRATIONS, FakeClock
+from tests.fakes.migrated import opened_database
+from tests.fakes.registry import FakeClock
 
 OPERATORS = "the-operators-own-key-000"
 RING = KeyRing.with_admin(OPERATORS)
@@ -77,7 +78,7 @@ def opened() -> Callable[..., AbstractAsyncContextManager[People]]:
 
     @asynccontextmanager
     async def open_folder(folder: Path, clock: FakeClock | None = None) -> AsyncIterator[People]:
-        database = await Database.open(f"sqlite:///{folder / 'gateway.db'}", MIGRATIONS)
+        database = await opened_database(folder)
         try:
             store, moment = PeopleStore(database), clock or FakeClock()
             told: list[tuple[KeyRing, Mapping[str, LimitRule]]] = []
