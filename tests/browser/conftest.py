@@ -35,6 +35,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import pytest_asyncio
@@ -96,12 +97,13 @@ def page_world(
 
 
 @pytest.fixture(scope="session")
-def shown_world(
-    tmp_path_factory: pytest.TempPathFactory, fake_house: FakeHouse, start_model_server: StartModelServer
-) -> Iterator[PageWorld]:
+def shown_world(fake_house: FakeHouse, start_model_server: StartModelServer) -> Iterator[PageWorld]:
     find_chromium()
     urls = [start_model_server().url for _server in range(2)]
-    with open_world(tmp_path_factory.mktemp("shown") / "gateway", fake_house, UNHEALTHY_THRESHOLD="1") as world:
+    with (
+        TemporaryDirectory(prefix="multiverse-") as folder,  # whose name is in the pictures
+        open_world(Path(folder), fake_house, UNHEALTHY_THRESHOLD="1") as world,
+    ):
         furnish(world, *urls)
         yield world
 
